@@ -1,0 +1,1 @@
+//! The promises, as checkers over the logs.

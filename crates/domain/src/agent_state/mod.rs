@@ -1,0 +1,1 @@
+//! Agents, reservations and leases: the machine that Raft replicates.

@@ -1,0 +1,1 @@
+//! Rating: facts and contracts to rated items, items to invoice lines.

@@ -1,0 +1,1 @@
+//! The life of one contact: flow, queue, offer, bridge, end.

@@ -1,0 +1,1 @@
+//! What is counted: interval cells, contact records, timesheets, live counts.

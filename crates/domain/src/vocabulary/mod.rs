@@ -1,0 +1,15 @@
+//! Words every module shares: ids, time, exact money, telephone numbers, causes.
+
+mod cause;
+mod ids;
+mod log;
+mod money;
+mod phone;
+mod time;
+
+pub use cause::{ContactEndCause, Party};
+pub use ids::*;
+pub use log::{Cell, Epoch, InputPosition, LogName, Position};
+pub use money::{Currency, Exact, Money, MoneyError};
+pub use phone::{PhoneNumber, PhoneNumberError};
+pub use time::{Millis, Timestamp};

@@ -1,0 +1,1 @@
+//! Configuration: defaults, then file, then environment, then flags; complete and checked before any socket opens.

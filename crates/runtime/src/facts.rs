@@ -1,0 +1,1 @@
+//! Typed writers and readers over the event log port.

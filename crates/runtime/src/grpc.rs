@@ -1,0 +1,1 @@
+//! Server and client builders with deadlines, and the one map from rejection to status.

@@ -1,0 +1,1 @@
+//! /livez, /readyz and gRPC health: ready means caught up, not merely started.

@@ -1,0 +1,1 @@
+//! One host for each shape: decider, engine, projection.

@@ -1,0 +1,1 @@
+//! Keeps a lease, and says at once when it is lost.

@@ -1,0 +1,1 @@
+//! One token, tracked tasks, an ordered drain with a deadline.

@@ -1,0 +1,12 @@
+//! Every schema that outlives a process, and the translation to core types.
+//!
+//! Translate here, nowhere else.
+
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/trunkline.rs"));
+}
+pub use generated::trunkline::*;
+
+/// Every schema as one `google.protobuf.FileDescriptorSet`, for reflection, REST and the lint test.
+pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.binpb"));

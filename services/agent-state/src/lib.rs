@@ -1,0 +1,1 @@
+//! Agents, reservations and leases, replicated by Raft.

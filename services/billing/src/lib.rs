@@ -1,0 +1,1 @@
+//! Contracts applied: rated items, ledger, invoices.

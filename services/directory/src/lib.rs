@@ -1,0 +1,1 @@
+//! Companies, numbers, queues, agents, contracts: versioned, dated, authored.

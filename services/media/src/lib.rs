@@ -1,0 +1,1 @@
+//! Contacts: SIP dialogs, RTP, prompts, bridges.

@@ -1,0 +1,1 @@
+//! Interval cells, contact records, timesheets, live counts.

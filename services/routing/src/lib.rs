@@ -1,0 +1,1 @@
+//! Queues, ranking, offers.
