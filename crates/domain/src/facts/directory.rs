@@ -275,6 +275,16 @@ pub struct BlocklistEntry {
     pub reason: String,
 }
 
+impl BlocklistEntry {
+    /// Its key: the number, and the company when it is for one alone, as `+4930123456/cmp_aurora`.
+    pub fn key(&self) -> String {
+        match &self.company_id {
+            Some(company_id) => format!("{}/{company_id}", self.number.reveal()),
+            None => self.number.reveal().to_owned(),
+        }
+    }
+}
+
 impl DirectoryFact {
     /// What it defines or retires, and its key; `None` for the revision itself.
     pub fn subject(&self) -> Option<(DefinitionKind, String)> {
@@ -290,9 +300,7 @@ impl DirectoryFact {
             Self::AgentDefined(it) => Some((DefinitionKind::Agent, it.agent_id.to_string())),
             Self::ContractDefined(it) => Some((DefinitionKind::Contract, it.contract_id.to_string())),
             Self::ApiKeyDefined(it) => Some((DefinitionKind::ApiKey, it.name.clone())),
-            Self::BlocklistEntryDefined(it) => {
-                Some((DefinitionKind::BlocklistEntry, it.number.reveal().to_owned()))
-            }
+            Self::BlocklistEntryDefined(it) => Some((DefinitionKind::BlocklistEntry, it.key())),
             Self::DefinitionRetired { kind, key } => Some((*kind, key.clone())),
         }
     }
