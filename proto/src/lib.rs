@@ -1,6 +1,8 @@
 //! Every schema that outlives a process, and the translation to core types.
 //!
-//! Translate here, nowhere else.
+//! Translate here, nowhere else: [`convert`] is the only place where a core value becomes bytes or bytes a core value.
+
+pub mod convert;
 
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
 mod generated {
