@@ -4,7 +4,7 @@
 
 pub mod convert;
 
-#[allow(missing_docs, clippy::all, clippy::pedantic)]
+#[allow(missing_docs, dead_code, clippy::all, clippy::pedantic, reason = "generated from the schemas")]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/trunkline.rs"));
 }

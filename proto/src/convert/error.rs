@@ -30,7 +30,7 @@ pub enum DecodeError {
         /// The log that was read.
         expected: LogName,
         /// What the record says.
-        found: String,
+        found: LogName,
     },
     /// The arm that is set, if any, is not one this program knows.
     #[error("{field} holds no known arm")]
@@ -38,7 +38,7 @@ pub enum DecodeError {
         /// The oneof.
         field: &'static str,
     },
-    /// The number is not one of the enum's values, or is its zero.
+    /// The number is not one of the enum's values.
     #[error("{field} has the unknown value {value}")]
     UnknownValue {
         /// The field.

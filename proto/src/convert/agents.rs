@@ -1,0 +1,58 @@
+//! The facts of the agents log.
+
+use trunkline_domain::facts::{AgentFact, ReleaseOutcome};
+
+use super::{DecodeError, WireEnum};
+use crate::agent_state::v1::ReservationOutcome;
+use crate::agents::v1 as wire;
+
+facts! {
+    AgentFact as agent_fact, body Agents, schema version 1;
+    AgentSignedIn { agent_id, session_id, site_id }
+    AgentSignedOut { agent_id, session_id, reason }
+    AgentBecameReady { agent_id }
+    AgentBecameNotReady { agent_id, reason | until as until_ms }
+    DeviceRegistered { agent_id, device_id, contact_uri, node_id | expires_at as expires_at_ms }
+    DeviceUnregistered { agent_id, device_id, reason }
+    AgentReserved {
+        agent_id, offer_id, contact_id, company_id, queue_id, token, node_id, routing_epoch
+        | expires_at as expires_at_ms
+    }
+    ReservationAccepted { agent_id, offer_id, contact_id, token }
+    ReservationReleased { agent_id, offer_id, contact_id, token, outcome }
+    ReservationUnconfirmed { agent_id, offer_id, contact_id, token | resolves_at as resolves_at_ms }
+    WrapUpStarted { agent_id, offer_id, contact_id, company_id, queue_id | ends_at as ends_at_ms }
+    WrapUpEnded { agent_id, offer_id, contact_id, finished_by_agent }
+    LeaseGranted { resource, holder, epoch, address | expires_at as expires_at_ms }
+    LeaseLapsed { resource, holder, epoch }
+    LeaseReleased { resource, holder, epoch }
+}
+
+values!(ReleaseOutcome as wire::ReleaseOutcome [
+    Completed, Declined, Unanswered, CallerGone, Rescinded, Expired, Failed, MediaLost, SignedOut
+]);
+
+/// The command's enum has the same numbers as the fact's, by test.
+impl From<ReleaseOutcome> for ReservationOutcome {
+    fn from(outcome: ReleaseOutcome) -> Self {
+        match outcome {
+            ReleaseOutcome::Completed => Self::Completed,
+            ReleaseOutcome::Declined => Self::Declined,
+            ReleaseOutcome::Unanswered => Self::Unanswered,
+            ReleaseOutcome::CallerGone => Self::CallerGone,
+            ReleaseOutcome::Rescinded => Self::Rescinded,
+            ReleaseOutcome::Expired => Self::Expired,
+            ReleaseOutcome::Failed => Self::Failed,
+            ReleaseOutcome::MediaLost => Self::MediaLost,
+            ReleaseOutcome::SignedOut => Self::SignedOut,
+        }
+    }
+}
+
+/// How a reservation ended, from the number in a `ReleaseReservationRequest`.
+///
+/// # Errors
+/// When it is zero or not a known outcome.
+pub fn release_outcome(number: i32) -> Result<ReleaseOutcome, DecodeError> {
+    ReleaseOutcome::from_number(number, "ReleaseReservationRequest.outcome")
+}

@@ -1,0 +1,69 @@
+//! The facts of the directory log, and the definitions in them.
+
+use trunkline_domain::facts::{
+    Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, DefinitionKind, DirectoryFact, Flow, Number,
+    OpeningSpan, Operator, Queue, Skill,
+};
+
+use crate::directory::v1 as wire;
+
+facts! {
+    DirectoryFact as directory_fact, body Directory, schema version 1;
+    RevisionApplied { revision, author, source_sha256 | effective_at as effective_at_ms }
+    DefinitionRetired { kind, key }
+    ;
+    OperatorDefined(operator)
+    CompanyDefined(company)
+    SkillDefined(skill)
+    CalendarDefined(calendar)
+    QueueDefined(queue)
+    FlowDefined(flow)
+    NumberDefined(number)
+    AgentDefined(agent)
+    ContractDefined(contract)
+    ApiKeyDefined(api_key)
+    BlocklistEntryDefined(blocklist_entry)
+}
+
+message!(Operator { operator_id, name, time_zone });
+message!(Company { company_id, name, cell, service_level_threshold_ms });
+message!(Skill { skill_id, name });
+message!(Calendar { calendar_id, time_zone, open, closed_dates });
+message!(OpeningSpan { weekday, from_minute, to_minute });
+repeated!(OpeningSpan);
+message!(Queue {
+    queue_id,
+    company_id,
+    name,
+    required_skills,
+    priority,
+    offer_timeout_ms,
+    wrap_up_ms,
+    wait_ms_max,
+    waiting_count_max,
+    miss_count_max,
+    reoffer_after_ms
+});
+message!(Flow { flow_id, company_id, calendar_id, closed_prompt, greeting_prompt, music, queue_id });
+message!(Number { number, company_id, flow_id });
+message!(Agent {
+    agent_id,
+    name,
+    cell,
+    site_id,
+    skills,
+    sip_user,
+    sip_ha1_md5,
+    sip_ha1_sha256,
+    team_company_id
+});
+message!(Contract {
+    contract_id, company_id, version, currency, unit, price, price_per_ms, first_increment_ms, increment_ms,
+    monthly_minimum | effective_at as effective_at_ms
+});
+message!(ApiKey { name, key_sha256, company_id });
+message!(BlocklistEntry { number, company_id, reason });
+
+values!(DefinitionKind as wire::DefinitionKind [
+    Operator, Company, Skill, Calendar, Queue, Flow, Number, Agent, Contract, ApiKey, BlocklistEntry
+]);
