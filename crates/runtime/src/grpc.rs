@@ -1,1 +1,217 @@
 //! Server and client builders with deadlines, and the one map from rejection to status.
+
+use std::time::Duration;
+
+use http::Uri;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::metadata::MetadataValue;
+use tonic::service::Routes;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Code, Status};
+use tonic_health::ServingStatus;
+
+use crate::health::Health;
+use crate::shutdown::Shutdown;
+
+/// The largest message a server decodes, in bytes. A generated server that takes other than small messages says so with
+/// `max_decoding_message_size(MESSAGE_BYTES_MAX)`; it is also tonic's default.
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a server works on one request before it answers with CANCELLED, unless the request's own deadline is shorter.
+pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// The deadline of a request whose caller sets none.
+pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
+/// How long a connection may take to be made.
+pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
+/// The metadata key of the machine-readable reason.
+pub const REASON_KEY: &str = "trunkline-reason";
+
+/// Why a server ended otherwise than asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The socket cannot be used.
+    #[error("could not listen for gRPC")]
+    Listen(#[source] std::io::Error),
+    /// The server failed.
+    #[error("could not serve gRPC")]
+    Serve(#[source] tonic::transport::Error),
+}
+
+/// Serves `routes` and `grpc.health.v1.Health` on an open socket until shutdown begins, then finishes what is under way.
+///
+/// The health service answers for the process as a whole (service name empty) as `health` has it.
+///
+/// # Errors
+/// When the socket cannot be used or the server fails.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    routes: Routes,
+    health: &Health,
+    shutdown: &Shutdown,
+) -> Result<(), ServeError> {
+    listener.set_nonblocking(true).map_err(ServeError::Listen)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(ServeError::Listen)?;
+    let (reporter, health_server) = tonic_health::server::health_reporter();
+    let mut ready = health.watch();
+    let report = async {
+        loop {
+            let status =
+                if *ready.borrow_and_update() { ServingStatus::Serving } else { ServingStatus::NotServing };
+            reporter.set_service_status("", status).await;
+            if ready.changed().await.is_err() {
+                return std::future::pending::<()>().await;
+            }
+        }
+    };
+    let server = Server::builder()
+        .timeout(REQUEST_TIME_MAX)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .trace_fn(|request| tracing::debug_span!("rpc", method = request.uri().path()))
+        .add_routes(routes.add_service(health_server))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.begun());
+    tokio::select! {
+        biased;
+        served = server => served.map_err(ServeError::Serve),
+        () = report => Ok(()),
+    }
+}
+
+/// A connection to `host:port`, made when first used and again when lost. Requests have [`DEADLINE_DEFAULT`] unless they
+/// carry a shorter one ([`tonic::Request::set_timeout`]).
+///
+/// An address that is none gives a channel on which every request fails with UNAVAILABLE; configuration refuses such
+/// addresses before ([`address_error`]).
+pub fn channel(address: &str) -> Channel {
+    channel_with_deadline(address, DEADLINE_DEFAULT)
+}
+
+/// As [`channel`], with another default deadline.
+pub fn channel_with_deadline(address: &str, deadline: Duration) -> Channel {
+    let uri = uri_of(address).unwrap_or_else(|| Uri::from_static("http://address.invalid:1"));
+    Endpoint::from(uri)
+        .connect_timeout(CONNECT_TIME_MAX)
+        .timeout(deadline)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .connect_lazy()
+}
+
+fn uri_of(address: &str) -> Option<Uri> {
+    let uri: Uri = format!("http://{address}/").parse().ok()?;
+    (uri.host().is_some_and(|host| !host.is_empty()) && uri.port_u16().is_some() && uri.path() == "/")
+        .then_some(uri)
+}
+
+/// What is wrong with an address that should be `host:port`; `None` when nothing is.
+pub fn address_error(address: &str) -> Option<String> {
+    uri_of(address).is_none().then(|| format!("`{address}` is not an address of the form host:port"))
+}
+
+/// Why the rules said no, as far as a caller acts on it. Closed: a new kind is a decision about the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RejectionKind {
+    /// It does not exist, or the caller may not know that it does.
+    NotFound,
+    /// The request is wrong whatever the state.
+    InvalidArgument,
+    /// The state does not allow it now; another request must come first.
+    FailedPrecondition,
+    /// It exists already.
+    AlreadyExists,
+    /// Somebody else was first; read again and decide again.
+    Conflict,
+    /// The caller is known and may not do this.
+    PermissionDenied,
+    /// The caller is not known.
+    Unauthenticated,
+    /// A named limit is reached.
+    ResourceExhausted,
+    /// It cannot be answered now and may be later; the same request may be sent again.
+    Unavailable,
+}
+
+impl RejectionKind {
+    /// Every kind.
+    pub const ALL: [RejectionKind; 9] = [
+        RejectionKind::NotFound,
+        RejectionKind::InvalidArgument,
+        RejectionKind::FailedPrecondition,
+        RejectionKind::AlreadyExists,
+        RejectionKind::Conflict,
+        RejectionKind::PermissionDenied,
+        RejectionKind::Unauthenticated,
+        RejectionKind::ResourceExhausted,
+        RejectionKind::Unavailable,
+    ];
+
+    /// The gRPC code. The one map; no catch-all arm.
+    pub const fn code(self) -> Code {
+        match self {
+            RejectionKind::NotFound => Code::NotFound,
+            RejectionKind::InvalidArgument => Code::InvalidArgument,
+            RejectionKind::FailedPrecondition => Code::FailedPrecondition,
+            RejectionKind::AlreadyExists => Code::AlreadyExists,
+            RejectionKind::Conflict => Code::Aborted,
+            RejectionKind::PermissionDenied => Code::PermissionDenied,
+            RejectionKind::Unauthenticated => Code::Unauthenticated,
+            RejectionKind::ResourceExhausted => Code::ResourceExhausted,
+            RejectionKind::Unavailable => Code::Unavailable,
+        }
+    }
+}
+
+/// A rejection of a service's rules that can go over the wire. Its `Display` is the message.
+pub trait Refusal: std::fmt::Display {
+    /// What a caller does about it.
+    fn kind(&self) -> RejectionKind;
+    /// The machine-readable reason, upper snake case, as `OFFER_EXPIRED`. Part of the contract: never changed.
+    fn reason(&self) -> &'static str;
+}
+
+/// The status of a rejection.
+pub fn refuse(refusal: &impl Refusal) -> Status {
+    status_of(refusal.kind(), refusal.reason(), refusal.to_string())
+}
+
+/// The status of a rejection of `kind`, with `reason` (upper snake case, as `OFFER_EXPIRED`) in the metadata
+/// `trunkline-reason` and `message` in words.
+pub fn status_of(kind: RejectionKind, reason: &'static str, message: impl Into<String>) -> Status {
+    let mut status = Status::new(kind.code(), message);
+    if let Ok(value) = MetadataValue::try_from(reason) {
+        status.metadata_mut().insert(REASON_KEY, value);
+    }
+    status
+}
+
+/// The machine-readable reason of a status; `None` when it has none.
+pub fn reason_of(status: &Status) -> Option<&str> {
+    status.metadata().get(REASON_KEY)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_code_and_carries_its_reason() {
+        let codes: BTreeSet<i32> = RejectionKind::ALL.iter().map(|kind| kind.code() as i32).collect();
+        assert_eq!(codes.len(), RejectionKind::ALL.len());
+        let status = status_of(RejectionKind::FailedPrecondition, "NOT_READY", "agent is not ready");
+        assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "agent is not ready"));
+        assert_eq!(reason_of(&status), Some("NOT_READY"));
+        assert_eq!(reason_of(&Status::internal("x")), None);
+    }
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for good in ["127.0.0.1:7401", "[::1]:7401", "routing.trunkline.svc:80"] {
+            assert_eq!(address_error(good), None, "{good}");
+        }
+        for bad in ["", "127.0.0.1", "a b:1", ":80", "host:port", "host:99999", "host:1/path"] {
+            assert!(address_error(bad).is_some(), "{bad}");
+        }
+    }
+}
