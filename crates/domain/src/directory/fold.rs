@@ -205,6 +205,16 @@ impl Directory {
             .map(|(contract_id, _)| contract_id)
     }
 
+    /// Since when a contract is retired.
+    pub(super) fn contract_retired_at(&self, contract_id: &ContractId) -> Option<Timestamp> {
+        self.contracts.get(contract_id)?.retired_at
+    }
+
+    /// Every contract ever defined, by id.
+    pub(super) fn all_contract_ids(&self) -> impl Iterator<Item = &ContractId> {
+        self.contracts.keys()
+    }
+
     /// The API key with this SHA-256, in lower-case hex.
     pub fn api_key(&self, key_sha256: &str, at: Timestamp) -> Option<&ApiKey> {
         self.api_keys.all(at).find(|key| key.key_sha256 == key_sha256)

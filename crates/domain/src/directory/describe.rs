@@ -1,0 +1,176 @@
+//! Definitions in words, field by field, for plans.
+
+use crate::facts::DirectoryFact;
+use crate::vocabulary::{Millis, PhoneNumber};
+
+/// A field of a definition: its name in a document, its value in words, and whether the value may be shown.
+pub(super) struct Field {
+    name: &'static str,
+    value: String,
+    secret: bool,
+}
+
+fn field(name: &'static str, value: impl ToString) -> Field {
+    Field { name, value: value.to_string(), secret: false }
+}
+
+fn optional(name: &'static str, value: Option<impl ToString>) -> Field {
+    field(name, value.map_or_else(|| "none".to_owned(), |value| value.to_string()))
+}
+
+fn secret(name: &'static str, value: &str) -> Field {
+    Field { name, value: value.to_owned(), secret: true }
+}
+
+fn number(name: &'static str, value: &PhoneNumber) -> Field {
+    field(name, value.reveal())
+}
+
+fn list<T: ToString>(name: &'static str, values: &[T]) -> Field {
+    let words: Vec<String> = values.iter().map(ToString::to_string).collect();
+    field(name, if words.is_empty() { "none".to_owned() } else { words.join(", ") })
+}
+
+/// A span as a document writes it: `1m30s`.
+pub fn span_text(span: Millis) -> String {
+    if span.0 == 0 {
+        return "0s".to_owned();
+    }
+    let (sign, mut rest) = (if span.0 < 0 { "-" } else { "" }, span.0.unsigned_abs());
+    let mut text = sign.to_owned();
+    for (unit, width) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
+        if rest >= width {
+            text.push_str(&format!("{}{unit}", rest / width));
+            rest %= width;
+        }
+    }
+    text
+}
+
+/// The fields of a definition in the order of a document, the most telling first.
+pub(super) fn fields(fact: &DirectoryFact) -> Vec<Field> {
+    match fact {
+        DirectoryFact::OperatorDefined(it) => {
+            vec![field("name", &it.name), field("time_zone", &it.time_zone)]
+        }
+        DirectoryFact::CompanyDefined(it) => vec![
+            field("name", &it.name),
+            field("cell", it.cell),
+            field("service_level_threshold", span_text(it.service_level_threshold_ms)),
+        ],
+        DirectoryFact::SkillDefined(it) => vec![field("name", &it.name)],
+        DirectoryFact::CalendarDefined(it) => {
+            let open: Vec<String> = it.open.iter().map(opening_text).collect();
+            vec![
+                list("open", &open),
+                field("time_zone", &it.time_zone),
+                list("closed_dates", &it.closed_dates),
+            ]
+        }
+        DirectoryFact::QueueDefined(it) => vec![
+            field("name", &it.name),
+            field("company", &it.company_id),
+            list("required_skills", &it.required_skills),
+            field("priority", it.priority),
+            field("offer_timeout", span_text(it.offer_timeout_ms)),
+            field("wrap_up", span_text(it.wrap_up_ms)),
+            field("wait_max", span_text(it.wait_ms_max)),
+            field("waiting_count_max", it.waiting_count_max),
+            field("miss_count_max", it.miss_count_max),
+            field("reoffer_after", span_text(it.reoffer_after_ms)),
+        ],
+        DirectoryFact::FlowDefined(it) => vec![
+            field("queue", &it.queue_id),
+            field("company", &it.company_id),
+            optional("calendar", it.calendar_id.as_ref()),
+            field("greeting_prompt", &it.greeting_prompt),
+            field("closed_prompt", &it.closed_prompt),
+            field("music", &it.music),
+        ],
+        DirectoryFact::NumberDefined(it) => {
+            vec![field("flow", &it.flow_id), field("company", &it.company_id)]
+        }
+        DirectoryFact::AgentDefined(it) => vec![
+            field("name", &it.name),
+            field("cell", it.cell),
+            optional("site", it.site_id.as_ref()),
+            list("skills", &it.skills),
+            field("sip_user", &it.sip_user),
+            secret("sip_ha1_md5", &it.sip_ha1_md5),
+            secret("sip_ha1_sha256", &it.sip_ha1_sha256),
+            optional("team_company", it.team_company_id.as_ref()),
+        ],
+        DirectoryFact::ContractDefined(it) => vec![
+            field("version", it.version),
+            field("price", format!("{} per {}", it.price, span_text(it.price_per_ms))),
+            field("unit", it.unit.as_str()),
+            field("company", &it.company_id),
+            field("effective_from", it.effective_at),
+            field("first_increment", span_text(it.first_increment_ms)),
+            field("increment", span_text(it.increment_ms)),
+            field("monthly_minimum", it.monthly_minimum),
+        ],
+        DirectoryFact::ApiKeyDefined(it) => {
+            vec![secret("key_sha256", &it.key_sha256), optional("company", it.company_id.as_ref())]
+        }
+        DirectoryFact::BlocklistEntryDefined(it) => vec![
+            field("reason", &it.reason),
+            number("number", &it.number),
+            optional("company", it.company_id.as_ref()),
+        ],
+        DirectoryFact::RevisionApplied { .. } | DirectoryFact::DefinitionRetired { .. } => Vec::new(),
+    }
+}
+
+/// A new definition in a few words: its first two fields, a secret left out.
+pub(super) fn summary(fact: &DirectoryFact) -> String {
+    let shown: Vec<String> = fields(fact)
+        .iter()
+        .filter(|field| !field.secret)
+        .take(2)
+        .map(|field| format!("{} {}", field.name, field.value))
+        .collect();
+    shown.join(", ")
+}
+
+/// What differs between two definitions of one kind: `offer_timeout 15s → 20s, priority 0 → 1`.
+pub(super) fn difference(before: &DirectoryFact, after: &DirectoryFact) -> String {
+    let changed: Vec<String> = fields(before)
+        .iter()
+        .zip(&fields(after))
+        .filter(|(before, after)| before.value != after.value)
+        .map(|(before, after)| match after.secret {
+            true => format!("{} changed", after.name),
+            false => format!("{} {} → {}", after.name, before.value, after.value),
+        })
+        .collect();
+    changed.join(", ")
+}
+
+fn opening_text(span: &crate::facts::OpeningSpan) -> String {
+    let day = match span.weekday {
+        1 => "mon",
+        2 => "tue",
+        3 => "wed",
+        4 => "thu",
+        5 => "fri",
+        6 => "sat",
+        _ => "sun",
+    };
+    let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+    format!("{day} {}-{}", clock(span.from_minute), clock(span.to_minute))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_written_as_a_document_writes_it() {
+        for (ms, text) in
+            [(0, "0s"), (250, "250ms"), (4_000, "4s"), (90_000, "1m30s"), (3_600_000, "1h"), (-500, "-500ms")]
+        {
+            assert_eq!(span_text(Millis(ms)), text);
+        }
+    }
+}
