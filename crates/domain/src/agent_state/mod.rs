@@ -1,1 +1,67 @@
-//! Agents, reservations and leases: the machine that Raft replicates.
+//! Agents, reservations and leases: the machine that every Raft replica runs.
+//!
+//! [`Machine::apply`] is pure and total: the same commands at the same indexes give the same state, the same facts and
+//! the same answers on every replica, and a rejection is an answer. It reads no clock: machine time is the highest
+//! `proposed_at` it was given, and whatever is due by then happens before the command is looked at. The facts go into
+//! an outbox inside the state, from where the leader publishes each exactly once.
+//!
+//! States and edges: `LIFECYCLE.md` beside this file.
+
+mod agent;
+mod command;
+mod lease;
+mod machine;
+mod reply;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use agent::{Activity, Agent, Presence, Reservation, Session, Stage, WrapUp};
+pub use command::{Action, Command, Device, QueuePolicy, Roster, Wish};
+pub use lease::{Holding, Lease, cell_of_resource};
+pub use machine::Machine;
+pub use reply::{Done, Rejection, Reply, WishAnswer};
+pub use state::{Answer, OutboxFact, OutboxKey, State, Touched};
+
+use crate::vocabulary::Millis;
+
+/// How long a reservation may stay unconfirmed after its media node lost or renewed its lease. Then it ends as
+/// `media_lost`: long enough for the node to come back and say what became of each contact, short enough that nobody
+/// is kept from work.
+pub const UNCONFIRMED_GRACE: Millis = Millis::from_secs(10);
+
+/// The longest an offer may hold an agent.
+pub const RESERVATION_LEN_MAX: Millis = Millis::from_secs(600);
+
+/// Wishes in one command, at most. Tokens are made of the Raft index and the wish's place: see [`token`].
+pub const WISH_COUNT_MAX: usize = 1024;
+
+/// Devices of one agent, at most.
+pub const DEVICE_COUNT_MAX: usize = 8;
+
+/// Resources that ever had a lease, at most.
+pub const LEASE_COUNT_MAX: usize = 4096;
+
+/// The shortest and the longest time to live of a lease.
+pub const LEASE_TTL: std::ops::RangeInclusive<Millis> = Millis(100)..=Millis(300_000);
+
+/// For how many Raft indexes an answer is kept for retries. It bounds the table too: one index, one answer.
+pub const ANSWER_INDEX_SPAN: u64 = 16_384;
+
+/// Facts that wait to be published; above it, commands that start work are rejected.
+pub const OUTBOX_COUNT_MAX: usize = 100_000;
+
+/// Why an agent is not ready after missing too many offers in a row.
+pub const REASON_MISSED: &str = "missed offers";
+
+/// Why an agent is not ready right after signing in.
+pub const REASON_SIGNED_IN: &str = "signed in";
+
+/// Why an agent was signed out whom the directory no longer knows.
+pub const REASON_RETIRED: &str = "no longer in the directory";
+
+/// The fence of the reservation granted to wish number `ordinal` (from 0) of the command at Raft index `index`:
+/// `index · 1024 + ordinal`. Unique, never zero (Raft indexes of commands begin at 1), and later is higher.
+pub const fn token(index: u64, ordinal: usize) -> u64 {
+    index * WISH_COUNT_MAX as u64 + ordinal as u64
+}

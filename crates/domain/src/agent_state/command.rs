@@ -1,0 +1,241 @@
+//! What somebody asks of the machine. Every entry of the Raft log that is not Raft's own is one [`Command`].
+
+use std::collections::BTreeMap;
+
+use crate::facts::ReleaseOutcome;
+use crate::vocabulary::{
+    AgentId, Cell, CommandId, CompanyId, ContactId, DeviceId, Epoch, Millis, NodeId, OfferId, QueueId,
+    SessionId, SiteId, Timestamp,
+};
+
+/// An action with what makes it safe to repeat and to replay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Names the request; a retry carries the same one and gets the first answer.
+    pub command_id: CommandId,
+    /// The leader's wall clock when it proposed. The machine's time is the highest it has seen.
+    pub proposed_at: Timestamp,
+    /// W3C `traceparent` of the request; empty when not traced.
+    pub traceparent: String,
+    /// What is asked.
+    pub action: Action,
+}
+
+/// What may be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Begins a session; the agent is not ready afterwards.
+    SignIn {
+        /// Who.
+        agent_id: AgentId,
+        /// The session that begins; minted by whoever took the request.
+        session_id: SessionId,
+        /// Where.
+        site_id: Option<SiteId>,
+    },
+    /// Ends the session; what is live is released first.
+    SignOut {
+        /// Who.
+        agent_id: AgentId,
+        /// Why, for the timesheet.
+        reason: String,
+    },
+    /// Takes contacts from now on, or after the contact or wrap-up under way.
+    GoReady {
+        /// Who.
+        agent_id: AgentId,
+    },
+    /// Takes no contacts from now on, or from the end of the contact and wrap-up under way.
+    GoNotReady {
+        /// Who.
+        agent_id: AgentId,
+        /// Why.
+        reason: String,
+        /// How long, counted from when it takes effect; zero until said otherwise.
+        duration: Millis,
+    },
+    /// Ends after-contact work before its deadline.
+    FinishWrapUp {
+        /// Who.
+        agent_id: AgentId,
+    },
+    /// A device can be called.
+    RegisterDevice {
+        /// Whose.
+        agent_id: AgentId,
+        /// Which.
+        device_id: DeviceId,
+        /// Where and until when.
+        device: Device,
+    },
+    /// A device can no longer be called.
+    UnregisterDevice {
+        /// Whose.
+        agent_id: AgentId,
+        /// Which.
+        device_id: DeviceId,
+        /// Why.
+        reason: String,
+    },
+    /// What the directory says, whole.
+    DefineRoster(Roster),
+    /// Holds agents for the offers of one routing turn; each wish is answered alone.
+    ReserveAgents {
+        /// The routing partition.
+        cell: Cell,
+        /// The epoch of its lease `routing/<cell>`.
+        routing_epoch: Epoch,
+        /// What is wanted, in order; at most [`super::WISH_COUNT_MAX`].
+        wishes: Vec<Wish>,
+    },
+    /// The agent answered.
+    AcceptReservation {
+        /// Who.
+        agent_id: AgentId,
+        /// Which offer.
+        offer_id: OfferId,
+        /// The fence of the reservation.
+        token: u64,
+        /// The media node that asks.
+        node_id: NodeId,
+        /// The epoch of its lease `media/<node>`.
+        media_epoch: Epoch,
+    },
+    /// The reservation is over.
+    ReleaseReservation {
+        /// Who.
+        agent_id: AgentId,
+        /// Which offer.
+        offer_id: OfferId,
+        /// The fence of the reservation.
+        token: u64,
+        /// How it ended.
+        outcome: ReleaseOutcome,
+        /// Who asks.
+        node_id: NodeId,
+        /// The epoch of its lease: `routing/<cell>` for [`ReleaseOutcome::Rescinded`], else `media/<node>`.
+        epoch: Epoch,
+    },
+    /// Takes the ownership of a resource.
+    AcquireLease {
+        /// What.
+        resource: String,
+        /// Who.
+        holder: NodeId,
+        /// How long without renewal.
+        ttl: Millis,
+        /// Where the holder answers gRPC; empty when it serves nothing.
+        address: String,
+    },
+    /// Keeps it.
+    RenewLease {
+        /// What.
+        resource: String,
+        /// Who.
+        holder: NodeId,
+        /// The fence.
+        epoch: Epoch,
+        /// How long from now.
+        ttl: Millis,
+    },
+    /// Gives it back.
+    ReleaseLease {
+        /// What.
+        resource: String,
+        /// Who.
+        holder: NodeId,
+        /// The fence.
+        epoch: Epoch,
+    },
+    /// Time has passed: everything due by `proposed_at` happens. The leader proposes it at the next deadline.
+    Expire,
+    /// Every fact up to and including this Raft index is durable in the agents log.
+    AdvancePublished {
+        /// The index.
+        through: u64,
+    },
+}
+
+impl Action {
+    /// A number for the kind of action, to tell a retry from a command id used twice. Stored: never renumber.
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::SignIn { .. } => 1,
+            Self::SignOut { .. } => 2,
+            Self::GoReady { .. } => 3,
+            Self::GoNotReady { .. } => 4,
+            Self::FinishWrapUp { .. } => 5,
+            Self::RegisterDevice { .. } => 6,
+            Self::UnregisterDevice { .. } => 7,
+            Self::DefineRoster(_) => 8,
+            Self::ReserveAgents { .. } => 9,
+            Self::AcceptReservation { .. } => 10,
+            Self::ReleaseReservation { .. } => 11,
+            Self::AcquireLease { .. } => 12,
+            Self::RenewLease { .. } => 13,
+            Self::ReleaseLease { .. } => 14,
+            Self::Expire => 15,
+            Self::AdvancePublished { .. } => 16,
+        }
+    }
+
+    /// Whether the answer is kept for retries. The leader's own commands may be repeated freely.
+    pub const fn remembered(&self) -> bool {
+        !matches!(self, Self::Expire | Self::AdvancePublished { .. })
+    }
+
+    /// Whether the action may be refused while the outbox is full: it starts work rather than ending it.
+    pub const fn starts_work(&self) -> bool {
+        matches!(self, Self::SignIn { .. } | Self::GoReady { .. } | Self::ReserveAgents { .. })
+    }
+}
+
+/// One wanted reservation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// The offer it is for.
+    pub offer_id: OfferId,
+    /// Who.
+    pub agent_id: AgentId,
+    /// For whom.
+    pub contact_id: ContactId,
+    /// Whose contact.
+    pub company_id: CompanyId,
+    /// From where.
+    pub queue_id: QueueId,
+    /// The media node that holds the contact.
+    pub node_id: NodeId,
+    /// When the hold ends by itself.
+    pub expires_at: Timestamp,
+}
+
+/// A device that can be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// SIP URI to call.
+    pub contact_uri: String,
+    /// The media node that heard it.
+    pub node_id: NodeId,
+    /// After this it can no longer be called.
+    pub expires_at: Timestamp,
+}
+
+/// What the machine needs of the directory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Roster {
+    /// The directory revision it is of. A lower one than known changes nothing.
+    pub revision: u64,
+    /// Who may sign in, and the cell each serves.
+    pub agents: BTreeMap<AgentId, Cell>,
+    /// What follows a contact or a missed offer.
+    pub queues: BTreeMap<QueueId, QueuePolicy>,
+}
+
+/// What happens to an agent after a contact or a missed offer of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueuePolicy {
+    /// After-contact work; zero for none.
+    pub wrap_up: Millis,
+    /// After this many offers missed in a row the agent becomes not ready; zero for never.
+    pub miss_count_max: u32,
+}

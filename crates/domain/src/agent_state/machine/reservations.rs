@@ -1,0 +1,145 @@
+//! Reserve, accept, release.
+
+use super::{Machine, Turn};
+use crate::agent_state::agent::{Agent, Reservation, Stage};
+use crate::agent_state::command::{QueuePolicy, Wish};
+use crate::agent_state::lease::{Lease, media_resource, routing_resource};
+use crate::agent_state::reply::{Done, Rejection, Reply, WishAnswer};
+use crate::agent_state::{RESERVATION_LEN_MAX, WISH_COUNT_MAX, token};
+use crate::facts::ReleaseOutcome;
+use crate::vocabulary::{AgentId, Cell, ContactId, Epoch, NodeId, OfferId, QueueId};
+
+impl Machine {
+    pub(super) fn reserve_agents(
+        &mut self,
+        turn: &mut Turn,
+        cell: Cell,
+        epoch: Epoch,
+        wishes: Vec<Wish>,
+    ) -> Reply {
+        self.current(&routing_resource(cell), epoch)?;
+        if wishes.len() > WISH_COUNT_MAX {
+            return Err(Rejection::TooManyWishes);
+        }
+        let mut answers = Vec::with_capacity(wishes.len());
+        for (ordinal, wish) in wishes.into_iter().enumerate() {
+            let offer_id = wish.offer_id.clone();
+            let granted = self.reserve(turn, cell, epoch, token(turn.index, ordinal), wish);
+            answers.push(WishAnswer { offer_id, granted });
+        }
+        Ok(Done::Reserved { answers })
+    }
+
+    fn reserve(
+        &mut self,
+        turn: &mut Turn,
+        cell: Cell,
+        routing_epoch: Epoch,
+        token: u64,
+        wish: Wish,
+    ) -> Result<u64, Rejection> {
+        let now = self.state.now;
+        let agent_id = wish.agent_id.clone();
+        if !self.state.roster.queues.contains_key(&wish.queue_id) {
+            return Err(Rejection::UnknownQueue);
+        }
+        let agent = self.known(&agent_id)?;
+        if let Some(held) = agent.reservation.as_ref().filter(|it| it.wish == wish) {
+            return Ok(held.token);
+        }
+        if let Some(rejection) = agent.unavailable() {
+            return Err(rejection);
+        }
+        if agent.cell != cell {
+            return Err(Rejection::WrongCell);
+        }
+        if let Some(offer_id) = self.offer_of(&wish.contact_id) {
+            return Err(Rejection::ContactReserved { offer_id });
+        }
+        if wish.expires_at <= now {
+            return Err(Rejection::DeadlinePassed);
+        }
+        if wish.expires_at > now + RESERVATION_LEN_MAX {
+            return Err(Rejection::DeadlineTooFar);
+        }
+        let resource = media_resource(&wish.node_id);
+        if self.state.leases.get(&resource).and_then(Lease::epoch).is_none() {
+            return Err(Rejection::StaleEpoch { resource, current: None });
+        }
+        let traceparent = turn.traceparent.clone();
+        let stage = Stage::Offered;
+        let held =
+            Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until: None, traceparent };
+        self.change(turn, &agent_id, now, |agent, facts| agent.reserve(held, facts));
+        Ok(token)
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        turn: &mut Turn,
+        agent_id: &AgentId,
+        offer_id: &OfferId,
+        token: u64,
+        node_id: &NodeId,
+        media_epoch: Epoch,
+    ) -> Reply {
+        let now = self.state.now;
+        let held = self.live(agent_id, offer_id, token).ok_or(Rejection::NoSuchReservation)?;
+        if held.wish.node_id != *node_id {
+            return Err(Rejection::WrongNode);
+        }
+        self.current(&media_resource(node_id), media_epoch)?;
+        self.change(turn, agent_id, now, Agent::accept)?;
+        Ok(Done::Accepted)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the fields of one action")]
+    pub(super) fn release(
+        &mut self,
+        turn: &mut Turn,
+        agent_id: &AgentId,
+        offer_id: &OfferId,
+        token: u64,
+        outcome: ReleaseOutcome,
+        node_id: &NodeId,
+        epoch: Epoch,
+    ) -> Reply {
+        let now = self.state.now;
+        if matches!(outcome, ReleaseOutcome::Expired | ReleaseOutcome::SignedOut) {
+            return Err(Rejection::OutcomeReserved { outcome });
+        }
+        let Some(held) = self.live(agent_id, offer_id, token) else {
+            return Ok(Done::Released { released: false });
+        };
+        if outcome == ReleaseOutcome::Rescinded {
+            self.current(&routing_resource(held.cell), epoch)?;
+        } else {
+            if held.wish.node_id != *node_id {
+                return Err(Rejection::WrongNode);
+            }
+            self.current(&media_resource(node_id), epoch)?;
+        }
+        match (held.stage, outcome) {
+            (Stage::Accepted, ReleaseOutcome::Rescinded) => return Err(Rejection::AlreadyAccepted),
+            (Stage::Offered, ReleaseOutcome::Completed) => return Err(Rejection::NotAccepted),
+            _ => {}
+        }
+        let policy = self.policy(&held.wish.queue_id);
+        self.change(turn, agent_id, now, |agent, facts| agent.release(now, outcome, policy, facts));
+        Ok(Done::Released { released: true })
+    }
+
+    fn live(&self, agent_id: &AgentId, offer_id: &OfferId, token: u64) -> Option<&Reservation> {
+        let held = self.state.agents.get(agent_id)?.reservation.as_ref()?;
+        (held.token == token && held.wish.offer_id == *offer_id).then_some(held)
+    }
+
+    fn offer_of(&self, contact_id: &ContactId) -> Option<OfferId> {
+        let agent = self.state.agents.get(self.held.get(contact_id)?)?;
+        agent.reservation.as_ref().map(|it| it.wish.offer_id.clone())
+    }
+
+    fn policy(&self, queue_id: &QueueId) -> QueuePolicy {
+        self.state.roster.queues.get(queue_id).copied().unwrap_or_default()
+    }
+}

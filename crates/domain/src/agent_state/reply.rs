@@ -1,0 +1,217 @@
+//! What the machine answers.
+
+use crate::facts::ReleaseOutcome;
+use crate::vocabulary::{AgentId, Epoch, NodeId, OfferId, SessionId, Timestamp};
+
+/// The answer to a command: done, or why not. A rejection changes nothing but the time.
+pub type Reply = Result<Done, Rejection>;
+
+/// What was done. The arm follows from the action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// The session that is live.
+    SignedIn {
+        /// Its id.
+        session_id: SessionId,
+    },
+    /// The session that ended.
+    SignedOut {
+        /// Its id.
+        session_id: SessionId,
+    },
+    /// Ready, now or after the contact.
+    Ready,
+    /// Not ready, now or after the contact.
+    NotReady,
+    /// After-contact work ended.
+    WrapUpFinished,
+    /// The device is known.
+    DeviceKnown,
+    /// The device is forgotten.
+    DeviceForgotten,
+    /// The roster is at least of that revision.
+    RosterDefined,
+    /// One answer a wish, in the same order.
+    Reserved {
+        /// The answers.
+        answers: Vec<WishAnswer>,
+    },
+    /// The legs may be bridged.
+    Accepted,
+    /// The reservation is over.
+    Released {
+        /// Whether this command ended it.
+        released: bool,
+    },
+    /// The resource is owned.
+    LeaseAcquired {
+        /// The fence: the Raft index of this grant.
+        epoch: Epoch,
+        /// When it lapses unless renewed.
+        expires_at: Timestamp,
+        /// The last renewal of the lease before this one.
+        previous_renewed_at: Option<Timestamp>,
+    },
+    /// The lease is kept.
+    LeaseRenewed {
+        /// When it lapses unless renewed again.
+        expires_at: Timestamp,
+    },
+    /// The resource is free.
+    LeaseReleased,
+    /// What was due has happened.
+    Expired,
+    /// The outbox is trimmed.
+    Advanced,
+}
+
+/// The answer to one wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WishAnswer {
+    /// The offer.
+    pub offer_id: OfferId,
+    /// The token of the reservation, or why there is none.
+    pub granted: Result<u64, Rejection>,
+}
+
+/// Why not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The directory knows no such agent.
+    #[error("the directory knows no agent {agent_id}")]
+    UnknownAgent {
+        /// Who was named.
+        agent_id: AgentId,
+    },
+    /// The directory knows no such queue.
+    #[error("the directory knows no such queue")]
+    UnknownQueue,
+    /// The agent has no session.
+    #[error("agent is not signed in")]
+    NotSignedIn,
+    /// The agent has another session.
+    #[error("agent is already signed in with session {session_id}")]
+    AlreadySignedIn {
+        /// The live one.
+        session_id: SessionId,
+    },
+    /// The agent takes no contacts.
+    #[error("agent is not ready")]
+    NotReady,
+    /// The agent is held for another offer.
+    #[error("agent is already reserved for offer {offer_id}")]
+    AlreadyReserved {
+        /// That offer.
+        offer_id: OfferId,
+    },
+    /// The agent does after-contact work.
+    #[error("agent is in wrap-up")]
+    InWrapUp,
+    /// The agent does no after-contact work.
+    #[error("agent is not in wrap-up")]
+    NotInWrapUp,
+    /// The agent serves another cell.
+    #[error("agent serves another cell")]
+    WrongCell,
+    /// Another agent is held for the contact.
+    #[error("contact is already reserved for offer {offer_id}")]
+    ContactReserved {
+        /// That offer.
+        offer_id: OfferId,
+    },
+    /// The deadline has passed.
+    #[error("deadline is not in the future")]
+    DeadlinePassed,
+    /// The deadline is further away than a reservation may last.
+    #[error("deadline is too far in the future")]
+    DeadlineTooFar,
+    /// One command wants too much.
+    #[error("too many wishes in one command")]
+    TooManyWishes,
+    /// The agent has enough devices.
+    #[error("agent has too many devices")]
+    TooManyDevices,
+    /// Whoever asks is not the owner of the resource, or no longer.
+    #[error("epoch of {resource} is not current")]
+    StaleEpoch {
+        /// The resource.
+        resource: String,
+        /// The epoch of its live lease.
+        current: Option<Epoch>,
+    },
+    /// The token is not that of a live reservation.
+    #[error("there is no such reservation, or no longer")]
+    NoSuchReservation,
+    /// The reservation belongs to a contact on another media node.
+    #[error("reservation belongs to another media node")]
+    WrongNode,
+    /// The media node lost its lease since the reservation was made.
+    #[error("reservation is unconfirmed: its media node lost its lease")]
+    Unconfirmed,
+    /// The agent has answered already.
+    #[error("reservation is already accepted")]
+    AlreadyAccepted,
+    /// The agent has not answered yet.
+    #[error("reservation is not accepted")]
+    NotAccepted,
+    /// Only the machine itself ends a reservation so.
+    #[error("nobody may ask for the outcome {}", outcome.as_str())]
+    OutcomeReserved {
+        /// The outcome asked for.
+        outcome: ReleaseOutcome,
+    },
+    /// Somebody else owns the resource.
+    #[error("lease is held by {holder}")]
+    LeaseHeld {
+        /// Who.
+        holder: NodeId,
+        /// When it lapses unless renewed.
+        expires_at: Timestamp,
+    },
+    /// The time asked for is outside the bounds.
+    #[error("lease time to live is out of bounds")]
+    TtlOutOfBounds,
+    /// There are enough resources.
+    #[error("too many leases")]
+    TooManyLeases,
+    /// The command id was used for another kind of command.
+    #[error("command id was used for another command")]
+    CommandIdReused,
+    /// Too many facts wait to be published; what ends work is still taken.
+    #[error("too many facts wait to be published")]
+    OutboxFull,
+}
+
+impl Rejection {
+    /// The machine-readable reason, for metadata and metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownAgent { .. } => "unknown_agent",
+            Self::UnknownQueue => "unknown_queue",
+            Self::NotSignedIn => "not_signed_in",
+            Self::AlreadySignedIn { .. } => "already_signed_in",
+            Self::NotReady => "not_ready",
+            Self::AlreadyReserved { .. } => "already_reserved",
+            Self::InWrapUp => "in_wrap_up",
+            Self::NotInWrapUp => "not_in_wrap_up",
+            Self::WrongCell => "wrong_cell",
+            Self::ContactReserved { .. } => "contact_reserved",
+            Self::DeadlinePassed => "deadline_passed",
+            Self::DeadlineTooFar => "deadline_too_far",
+            Self::TooManyWishes => "too_many_wishes",
+            Self::TooManyDevices => "too_many_devices",
+            Self::StaleEpoch { .. } => "stale_epoch",
+            Self::NoSuchReservation => "no_such_reservation",
+            Self::WrongNode => "wrong_node",
+            Self::Unconfirmed => "unconfirmed",
+            Self::AlreadyAccepted => "already_accepted",
+            Self::NotAccepted => "not_accepted",
+            Self::OutcomeReserved { .. } => "outcome_reserved",
+            Self::LeaseHeld { .. } => "lease_held",
+            Self::TtlOutOfBounds => "ttl_out_of_bounds",
+            Self::TooManyLeases => "too_many_leases",
+            Self::CommandIdReused => "command_id_reused",
+            Self::OutboxFull => "outbox_full",
+        }
+    }
+}

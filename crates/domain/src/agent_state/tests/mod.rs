@@ -1,0 +1,186 @@
+//! Cases as tables, and properties over random histories.
+
+mod properties;
+mod table_leases;
+mod table_presence;
+mod table_reservations;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::*;
+use crate::facts::{LogFact, ReleaseOutcome};
+use crate::vocabulary::*;
+
+/// A machine with two agents in cell 0, one in cell 1, a queue, and leases `routing/0` (epoch 2) and `media/nod_m`
+/// (epoch 3), at machine time 0.
+struct World {
+    machine: Machine,
+    index: u64,
+    now: i64,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self { machine: Machine::default(), index: 0, now: 0 };
+        world.apply(define_roster(1, &["anna", "ben"])).unwrap();
+        world.apply(acquire("routing/0", "nod_r")).unwrap();
+        world.apply(acquire("media/nod_m", "nod_m")).unwrap();
+        world.machine.take_touched();
+        world
+    }
+
+    fn apply(&mut self, action: Action) -> Reply {
+        self.index += 1;
+        let command = self.command(&format!("auto-{}", self.index), action);
+        self.machine.apply(self.index, 1, command)
+    }
+
+    fn command(&self, name: &str, action: Action) -> Command {
+        Command {
+            command_id: CommandId::from_name(name).unwrap(),
+            proposed_at: Timestamp(self.now),
+            traceparent: String::new(),
+            action,
+        }
+    }
+}
+
+/// A step of a case: an instant in milliseconds, and what is asked then.
+type Step = (i64, Action);
+
+/// Applies `given`, then `when`; what it answers and the facts it makes must be `then`.
+#[track_caller]
+fn check(given: &[Step], when: Step, then: expect_test::Expect) {
+    let mut world = World::new();
+    for (now, action) in given {
+        world.now = *now;
+        let reply = world.apply(action.clone());
+        assert!(reply.is_ok(), "given {action:?}: {reply:?}");
+    }
+    world.now = when.0;
+    let reply = world.apply(when.1);
+    then.assert_eq(&story(&world, &reply));
+}
+
+fn story(world: &World, reply: &Reply) -> String {
+    let mut story = match reply {
+        Ok(done) => format!("{done:?}\n"),
+        Err(rejection) => format!("rejected: {rejection}\n"),
+    };
+    for (key, posted) in &world.machine.state().outbox {
+        if key.index == world.index {
+            let text = format!("{:?}", posted.fact);
+            let fields = text.split_once('{').map_or("", |(_, fields)| fields).trim_end_matches('}');
+            writeln!(story, "{:?} {}:{}", posted.occurred_at, posted.fact.name(), fields.trim_end()).unwrap();
+        }
+    }
+    story
+}
+
+fn agent(name: &str) -> AgentId {
+    AgentId::from_name(name).unwrap()
+}
+
+fn node(name: &str) -> NodeId {
+    NodeId::parse(name).unwrap()
+}
+
+fn define_roster(revision: u64, names: &[&str]) -> Action {
+    let mut agents: BTreeMap<_, _> = names.iter().map(|name| (agent(name), Cell(0))).collect();
+    agents.insert(agent("zoe"), Cell(1));
+    let policy = QueuePolicy { wrap_up: Millis(5_000), miss_count_max: 2 };
+    let queues = BTreeMap::from([
+        (QueueId::from_name("main").unwrap(), policy),
+        (QueueId::from_name("quick").unwrap(), QueuePolicy::default()),
+    ]);
+    Action::DefineRoster(Roster { revision, agents, queues })
+}
+
+fn acquire(resource: &str, holder: &str) -> Action {
+    Action::AcquireLease {
+        resource: resource.to_owned(),
+        holder: node(holder),
+        ttl: Millis(300_000),
+        address: "127.0.0.1:1".to_owned(),
+    }
+}
+
+fn sign_in(name: &str) -> Action {
+    let session_id = SessionId::from_name(name).unwrap();
+    Action::SignIn { agent_id: agent(name), session_id, site_id: None }
+}
+
+fn sign_out(name: &str) -> Action {
+    Action::SignOut { agent_id: agent(name), reason: "done".to_owned() }
+}
+
+fn go_ready(name: &str) -> Action {
+    Action::GoReady { agent_id: agent(name) }
+}
+
+fn go_not_ready(name: &str, duration: i64) -> Action {
+    Action::GoNotReady { agent_id: agent(name), reason: "lunch".to_owned(), duration: Millis(duration) }
+}
+
+fn finish_wrap_up(name: &str) -> Action {
+    Action::FinishWrapUp { agent_id: agent(name) }
+}
+
+fn wish(name: &str, contact: &str, queue: &str, expires_at: i64) -> Wish {
+    Wish {
+        offer_id: OfferId::from_name(&format!("{contact}-{name}")).unwrap(),
+        agent_id: agent(name),
+        contact_id: ContactId::from_name(contact).unwrap(),
+        company_id: CompanyId::from_name("acme").unwrap(),
+        queue_id: QueueId::from_name(queue).unwrap(),
+        node_id: node("nod_m"),
+        expires_at: Timestamp(expires_at),
+    }
+}
+
+fn reserve(wishes: &[Wish]) -> Action {
+    Action::ReserveAgents { cell: Cell(0), routing_epoch: Epoch(2), wishes: wishes.to_vec() }
+}
+
+fn accept(name: &str, contact: &str, token: u64) -> Action {
+    Action::AcceptReservation {
+        agent_id: agent(name),
+        offer_id: OfferId::from_name(&format!("{contact}-{name}")).unwrap(),
+        token,
+        node_id: node("nod_m"),
+        media_epoch: Epoch(3),
+    }
+}
+
+fn release(name: &str, contact: &str, token: u64, outcome: ReleaseOutcome) -> Action {
+    let rescinded = outcome == ReleaseOutcome::Rescinded;
+    Action::ReleaseReservation {
+        agent_id: agent(name),
+        offer_id: OfferId::from_name(&format!("{contact}-{name}")).unwrap(),
+        token,
+        outcome,
+        node_id: node(if rescinded { "nod_r" } else { "nod_m" }),
+        epoch: Epoch(if rescinded { 2 } else { 3 }),
+    }
+}
+
+/// Anna signed in and ready: indexes 4 and 5.
+fn ready() -> Vec<Step> {
+    vec![(100, sign_in("anna")), (200, go_ready("anna"))]
+}
+
+/// Anna offered contact `c` of queue `main` until 20 000: index 6, token 6144.
+fn offered() -> Vec<Step> {
+    [ready(), vec![(1_000, reserve(&[wish("anna", "c", "main", 20_000)]))]].concat()
+}
+
+/// Anna talking: index 7.
+fn talking() -> Vec<Step> {
+    [offered(), vec![(2_000, accept("anna", "c", 6144))]].concat()
+}
+
+/// Anna in wrap-up until 15 000: index 8.
+fn wrapping_up() -> Vec<Step> {
+    [talking(), vec![(10_000, release("anna", "c", 6144, ReleaseOutcome::Completed))]].concat()
+}

@@ -1,0 +1,276 @@
+//! Laws that hold for every history.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::facts::AgentFact;
+
+const AGENTS: [&str; 3] = ["anna", "ben", "zoe"];
+const OUTCOMES: [ReleaseOutcome; 9] = ReleaseOutcome::ALL;
+
+/// A step of a random history: time passes, then an action whose token and epochs are guessed from the live state,
+/// right most of the time.
+#[derive(Debug, Clone)]
+struct Move {
+    elapsed: i64,
+    what: u8,
+    who: usize,
+    which: u8,
+    stale: bool,
+    retry: bool,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = (0i64..4_000, 0u8..24, 0usize..3, any::<u8>(), 0u8..10, 0u8..8).prop_map(
+        |(elapsed, what, who, which, stale, retry)| Move {
+            elapsed,
+            what,
+            who,
+            which,
+            stale: stale == 0,
+            retry: retry == 0,
+        },
+    );
+    prop::collection::vec(one, 1..120)
+}
+
+fn action(machine: &Machine, now: i64, it: &Move) -> Action {
+    let name = AGENTS[it.who];
+    let held = machine.state().agents.get(&agent(name)).and_then(|agent| agent.reservation.clone());
+    let epoch_of = |resource: &str| {
+        let epoch = machine.state().leases.get(resource).and_then(Lease::epoch).unwrap_or_default();
+        Epoch(epoch.0 - u64::from(it.stale && epoch.0 > 0))
+    };
+    let outcome = OUTCOMES[it.which as usize % OUTCOMES.len()];
+    match it.what {
+        0 => sign_in(name),
+        1 => sign_out(name),
+        2..=5 => go_ready(name),
+        6 => go_not_ready(name, i64::from(it.which) * 50),
+        7 => finish_wrap_up(name),
+        8..=11 => {
+            let wishes: Vec<Wish> = AGENTS
+                .iter()
+                .map(|name| wish(name, &format!("c{}", it.which % 5), "main", now + 6_000))
+                .collect();
+            Action::ReserveAgents { cell: Cell(0), routing_epoch: epoch_of("routing/0"), wishes }
+        }
+        12..=14 => match held {
+            Some(held) => Action::AcceptReservation {
+                agent_id: agent(name),
+                offer_id: held.wish.offer_id,
+                token: held.token - u64::from(it.stale),
+                node_id: held.wish.node_id,
+                media_epoch: epoch_of("media/nod_m"),
+            },
+            None => Action::Expire,
+        },
+        15..=18 => match held {
+            Some(held) => Action::ReleaseReservation {
+                agent_id: agent(name),
+                offer_id: held.wish.offer_id,
+                token: held.token,
+                outcome,
+                node_id: held.wish.node_id,
+                epoch: epoch_of(if outcome == ReleaseOutcome::Rescinded {
+                    "routing/0"
+                } else {
+                    "media/nod_m"
+                }),
+            },
+            None => Action::Expire,
+        },
+        19 => acquire("media/nod_m", "nod_m"),
+        20 => acquire("routing/0", if it.which.is_multiple_of(2) { "nod_r" } else { "nod_s" }),
+        21 => define_roster(u64::from(it.which), if it.stale { &["ben"] } else { &["anna", "ben"] }),
+        22 => Action::AcquireLease {
+            resource: "media/nod_m".to_owned(),
+            holder: node("nod_m"),
+            ttl: Millis(500 + i64::from(it.which) * 20),
+            address: String::new(),
+        },
+        _ => Action::Expire,
+    }
+}
+
+/// Runs a history; returns the machine and every command as applied.
+fn run(moves: &[Move]) -> (World, Vec<(u64, Command)>) {
+    let mut world = World::new();
+    let mut applied = Vec::new();
+    for it in moves {
+        world.now += it.elapsed;
+        let action = action(&world.machine, world.now, it);
+        world.index += 1;
+        let command = world.command(&format!("m{}", world.index), action);
+        let reply = world.machine.apply(world.index, 1, command.clone());
+        applied.push((world.index, command.clone()));
+        if it.retry && command.action.remembered() {
+            let before = world.machine.state_hash();
+            world.index += 1;
+            assert_eq!(world.machine.apply(world.index, 2, command), reply, "a retry gets the first answer");
+            assert_eq!(world.machine.state_hash(), before, "a retry changes nothing");
+        }
+        invariants(&world.machine);
+    }
+    (world, applied)
+}
+
+fn invariants(machine: &Machine) {
+    let mut contacts = BTreeSet::new();
+    for agent in machine.state().agents.values() {
+        if let Some(held) = &agent.reservation {
+            assert!(contacts.insert(held.wish.contact_id.clone()), "a contact has one live reservation");
+            assert!(agent.session.is_some() && agent.wrap_up.is_none());
+        }
+        if agent.reservation.is_some() || agent.wrap_up.is_some() {
+            assert_eq!(agent.presence, Presence::Ready);
+        }
+        if let Some(deadline) = agent.next_deadline() {
+            assert!(deadline > machine.state().now, "what is due has happened");
+            assert!(machine.next_deadline().is_some_and(|next| next <= deadline));
+        }
+    }
+}
+
+/// What an agent's facts say it does: the shadow that [`well_formed`] folds.
+#[derive(Debug, Default)]
+struct Shadow {
+    sequence: u64,
+    at: Timestamp,
+    signed_in: bool,
+    ready: bool,
+    token: Option<u64>,
+    accepted: bool,
+    wrap_up: bool,
+}
+
+/// Folds the facts of a history: each agent's order makes sense, tokens are unique, each reservation ends once.
+fn well_formed(machine: &Machine) {
+    let mut shadows: BTreeMap<String, Shadow> = BTreeMap::new();
+    let mut tokens = BTreeSet::new();
+    for posted in machine.state().outbox.values() {
+        let it = shadows.entry(posted.fact.stream()).or_default();
+        assert_eq!(posted.sequence, it.sequence + 1, "a stream has no gaps");
+        assert!(posted.occurred_at >= it.at, "a stream's time does not go back");
+        (it.sequence, it.at) = (posted.sequence, posted.occurred_at);
+        match &posted.fact {
+            AgentFact::AgentSignedIn { .. } => {
+                assert!(!it.signed_in);
+                it.signed_in = true;
+            }
+            AgentFact::AgentSignedOut { .. } => {
+                assert!(it.signed_in && it.token.is_none() && !it.wrap_up);
+                (it.signed_in, it.ready) = (false, false);
+            }
+            AgentFact::AgentBecameReady { .. } => {
+                assert!(it.signed_in && !it.ready);
+                it.ready = true;
+            }
+            AgentFact::AgentBecameNotReady { .. } => {
+                assert!(it.signed_in && it.token.is_none() && !it.wrap_up);
+                it.ready = false;
+            }
+            AgentFact::AgentReserved { token, .. } => {
+                assert!(tokens.insert(*token), "tokens are unique");
+                assert!(it.ready && it.token.is_none() && !it.wrap_up, "never two at once");
+                (it.token, it.accepted) = (Some(*token), false);
+            }
+            AgentFact::ReservationAccepted { token, .. } => {
+                assert!(it.token == Some(*token) && !it.accepted);
+                it.accepted = true;
+            }
+            AgentFact::ReservationUnconfirmed { token, .. } => assert_eq!(it.token, Some(*token)),
+            AgentFact::ReservationReleased { token, .. } => {
+                assert_eq!(it.token.take(), Some(*token), "a reservation ends once");
+            }
+            AgentFact::WrapUpStarted { .. } => {
+                assert!(it.accepted && it.token.is_none() && !it.wrap_up);
+                it.wrap_up = true;
+            }
+            AgentFact::WrapUpEnded { .. } => {
+                assert!(it.wrap_up);
+                it.wrap_up = false;
+            }
+            AgentFact::DeviceRegistered { .. }
+            | AgentFact::DeviceUnregistered { .. }
+            | AgentFact::LeaseGranted { .. }
+            | AgentFact::LeaseLapsed { .. }
+            | AgentFact::LeaseReleased { .. } => {}
+        }
+    }
+    for (stream, it) in &shadows {
+        let Ok(agent_id) = AgentId::parse(stream) else { continue };
+        let live = machine.state().agents.get(&agent_id).and_then(|agent| agent.reservation.as_ref());
+        assert_eq!(it.token, live.map(|held| held.token), "the facts say what the state says");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_history_keeps_the_laws(moves in moves()) {
+        let (mut world, _) = run(&moves);
+        well_formed(&world.machine);
+        world.now += 1_000_000;
+        let _ = world.apply(Action::Expire);
+        well_formed(&world.machine);
+        prop_assert!(world.machine.state().agents.values().all(|it| it.reservation.is_none()));
+        prop_assert_eq!(world.machine.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_replayed_machine_and_a_restored_one_equal_the_live_one(moves in moves(), cut in any::<prop::sample::Index>()) {
+        let (live, applied) = run(&moves);
+        let cut = cut.index(applied.len());
+        let mut replayed = World::new().machine;
+        for (index, command) in &applied[..cut] {
+            let _ = replayed.apply(*index, 7, command.clone());
+        }
+        let mut restored = Machine::from_state(replayed.state().clone());
+        for (index, command) in &applied[cut..] {
+            let said = replayed.apply(*index, 7, command.clone());
+            prop_assert_eq!(restored.apply(*index, 8, command.clone()), said);
+        }
+        prop_assert_eq!(replayed.state_hash(), live.machine.state_hash());
+        prop_assert_eq!(restored.state_hash(), live.machine.state_hash());
+        prop_assert_eq!(restored.next_deadline(), live.machine.next_deadline());
+    }
+
+    #[test]
+    fn writing_what_was_touched_is_writing_what_changed(moves in moves()) {
+        let mut world = World::new();
+        let mut copy = world.machine.state().clone();
+        for it in &moves {
+            world.now += it.elapsed;
+            let action = action(&world.machine, world.now, it);
+            let _ = world.apply(action);
+            let touched = world.machine.take_touched();
+            let state = world.machine.state();
+            (copy.now, copy.last_index, copy.published) = (state.now, state.last_index, state.published);
+            if touched.roster {
+                copy.roster = state.roster.clone();
+            }
+            write_touched(&mut copy.agents, &state.agents, touched.agents);
+            write_touched(&mut copy.leases, &state.leases, touched.leases);
+            write_touched(&mut copy.answers, &state.answers, touched.answers);
+            write_touched(&mut copy.outbox, &state.outbox, touched.outbox);
+            prop_assert_eq!(&copy, state);
+        }
+    }
+}
+
+fn write_touched<K: Ord + Clone, V: Clone>(
+    copy: &mut BTreeMap<K, V>,
+    live: &BTreeMap<K, V>,
+    touched: BTreeSet<K>,
+) {
+    for key in touched {
+        match live.get(&key) {
+            Some(value) => drop(copy.insert(key, value.clone())),
+            None => drop(copy.remove(&key)),
+        }
+    }
+}
