@@ -1,11 +1,23 @@
 //! The event log port: five logs, one partition a cell, records in order, durable before they are acknowledged.
 //!
 //! A record is fenced by its **lane**: the resource whose lease its writer holds (`routing/0`, `media/nod_x`). Within
-//! one lane of a partition the epochs never go back and the sequence has no gaps: [`Fence`] is the one place that says
-//! which record counts. A writer begins an epoch with a *fence record* (sequence 0, no payload); once that is durable,
+//! one lane of a partition the epochs never go back and the sequence has no gaps: [`FenceState`] is the one place that
+//! says which record counts. A writer begins an epoch with a *fence record* (sequence 0, no payload); once that is durable,
 //! everything an older owner appends behind it is void for every reader.
 //!
-//! Two implementations meet this port, the embedded one and Kafka; `contract` is the list of cases both must pass.
+//! Two implementations meet this port, the embedded one and Kafka; `contract` (cargo feature `contract`) is the list of
+//! cases both must pass. [`crate::facts`] is the typed layer services use.
+
+#[cfg(feature = "contract")]
+#[allow(missing_docs, clippy::unwrap_used, reason = "a list of test cases; each name is a sentence")]
+pub mod contract;
+pub mod embedded;
+mod fence;
+mod ticket;
+
+pub use embedded::{EmbeddedLog, EmbeddedOptions, OpenError, OpenReport};
+pub use fence::{FenceState, LaneState, Verdict};
+pub use ticket::{AppendTicket, Completion};
 
 use std::sync::Arc;
 
@@ -28,6 +40,14 @@ pub struct Record {
     pub payload: Bytes,
 }
 
+impl Record {
+    /// What a log's limit is compared with, in bytes: lane, payload, and each header with 8 on top.
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| 8 + name.len() + value.len()).sum();
+        self.lane.len() + headers + self.payload.len()
+    }
+}
+
 /// A record with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -46,24 +66,24 @@ pub enum ReadFrom {
     After(Position),
 }
 
-/// Resolves when the record is durable. Dropping it does not take the record back.
-pub type AppendTicket = tokio::sync::oneshot::Receiver<Result<Position, LogError>>;
-
 /// The log of a cluster.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
     /// Puts a record at the end of a partition. Records of one caller keep their order; the ticket resolves when the
-    /// record is durable. After a failed append every later one of the same partition that was under way fails too.
+    /// record is durable. After a failed append every later one of the same partition that was under way fails too,
+    /// and the lanes they belonged to take nothing but a fence record: so a failure can never leave a gap behind it.
     ///
     /// # Errors
-    /// [`LogError::Overloaded`] when the buffer is full: nothing was taken. [`LogError::TooLarge`],
-    /// [`LogError::UnknownPartition`] and [`LogError::Quarantined`] likewise at once.
+    /// [`LogError::Overloaded`] when the buffer is full: nothing was taken, the same record may be tried again.
+    /// [`LogError::TooLarge`], [`LogError::UnknownPartition`], [`LogError::Interrupted`], [`LogError::Quarantined`]
+    /// and [`LogError::Closed`] likewise at once, and nothing was taken.
     fn append(&self, log: LogName, cell: Cell, record: Record) -> Result<AppendTicket, LogError>;
 
     /// A reader of one partition that waits at the end for what comes. A slow reader costs nobody anything.
     ///
     /// # Errors
-    /// When there is no such partition or position, or the partition is quarantined.
+    /// [`LogError::UnknownPartition`]; [`LogError::NoSuchPosition`] when `from` is behind the end, which means that the
+    /// reader knows records this log has lost or never had; [`LogError::Gone`]; [`LogError::Quarantined`].
     async fn read(&self, log: LogName, cell: Cell, from: ReadFrom)
     -> Result<Box<dyn RecordStream>, LogError>;
 
@@ -142,6 +162,28 @@ pub enum LogError {
         offset: u64,
         /// What does not fit.
         reason: String,
+    },
+    /// An earlier append of the lane failed; until a fence record begins a new epoch, anything else would leave a gap.
+    #[error("log {log}/{cell}: an append of lane {lane} failed; it must begin a new epoch")]
+    Interrupted {
+        /// The log.
+        log: LogName,
+        /// The partition.
+        cell: Cell,
+        /// The lane.
+        lane: String,
+    },
+    /// A reader wants to go on behind a record that this log does not have: another log, or one that lost its end.
+    #[error("log {log}/{cell} has no record at {position}; it ends {}", end.map_or("empty".to_owned(), |p| format!("at {p}")))]
+    NoSuchPosition {
+        /// The log.
+        log: LogName,
+        /// The partition.
+        cell: Cell,
+        /// Asked for.
+        position: Position,
+        /// The last durable record.
+        end: Option<Position>,
     },
     /// Records that a reader still needed are no longer kept.
     #[error("log {log}/{cell} no longer has what follows position {after}")]
