@@ -3,6 +3,7 @@
 //! Translate here, nowhere else: [`convert`] is the only place where a core value becomes bytes or bytes a core value.
 
 pub mod convert;
+pub mod prose;
 
 #[allow(missing_docs, dead_code, clippy::all, clippy::pedantic, reason = "generated from the schemas")]
 mod generated {

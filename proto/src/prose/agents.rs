@@ -1,0 +1,61 @@
+//! The agents log as prose.
+
+use trunkline_domain::facts::AgentFact as Fact;
+
+use super::{clock, short, words};
+
+pub(super) fn agent(fact: &Fact) -> String {
+    match fact {
+        Fact::AgentSignedIn { agent_id, site_id, .. } => match site_id {
+            Some(site) => format!("{} signed in at {}", short(agent_id), short(site)),
+            None => format!("{} signed in", short(agent_id)),
+        },
+        Fact::AgentSignedOut { agent_id, reason, .. } => {
+            format!("{} signed out: {reason}", short(agent_id))
+        }
+        Fact::AgentBecameReady { agent_id } => format!("{} is ready", short(agent_id)),
+        Fact::AgentBecameNotReady { agent_id, reason, until } => match until {
+            Some(until) => format!("{} is not ready until {}: {reason}", short(agent_id), clock(*until)),
+            None => format!("{} is not ready: {reason}", short(agent_id)),
+        },
+        Fact::DeviceRegistered { agent_id, device_id, node_id, expires_at, .. } => format!(
+            "{} of {} can be called through {} until {}",
+            short(device_id),
+            short(agent_id),
+            short(node_id),
+            clock(*expires_at)
+        ),
+        Fact::DeviceUnregistered { agent_id, device_id, reason } => {
+            format!("{} of {} can no longer be called: {reason}", short(device_id), short(agent_id))
+        }
+        Fact::AgentReserved { agent_id, offer_id, expires_at, .. } => {
+            format!("reserved {} for {} until {}", short(agent_id), short(offer_id), clock(*expires_at))
+        }
+        Fact::ReservationAccepted { agent_id, offer_id, .. } => {
+            format!("{} accepted {}", short(agent_id), short(offer_id))
+        }
+        Fact::ReservationReleased { agent_id, offer_id, outcome, .. } => {
+            format!("released {} from {}: {}", short(agent_id), short(offer_id), words(outcome.as_str()))
+        }
+        Fact::ReservationUnconfirmed { agent_id, offer_id, resolves_at, .. } => {
+            let at = clock(*resolves_at);
+            format!("{} on {} is unconfirmed, resolves by {at}", short(agent_id), short(offer_id))
+        }
+        Fact::WrapUpStarted { agent_id, ends_at, .. } => {
+            format!("{} wraps up until {}", short(agent_id), clock(*ends_at))
+        }
+        Fact::WrapUpEnded { agent_id, finished_by_agent, .. } => match finished_by_agent {
+            true => format!("{} finished wrap-up", short(agent_id)),
+            false => format!("wrap-up of {} ran out", short(agent_id)),
+        },
+        Fact::LeaseGranted { resource, holder, epoch, expires_at, .. } => {
+            format!("{resource} leased to {}, epoch {epoch}, until {}", short(holder), clock(*expires_at))
+        }
+        Fact::LeaseLapsed { resource, holder, epoch } => {
+            format!("lease of {resource} lapsed, {} had it, epoch {epoch}", short(holder))
+        }
+        Fact::LeaseReleased { resource, holder, epoch } => {
+            format!("lease of {resource} given back by {}, epoch {epoch}", short(holder))
+        }
+    }
+}
