@@ -9,6 +9,8 @@ pub struct Lease {
     pub holding: Option<Holding>,
     /// The last grant or renewal, of whomever.
     pub renewed_at: Option<Timestamp>,
+    /// The last renewal before the present or last ownership began.
+    pub previous_renewed_at: Option<Timestamp>,
     /// Facts written about it so far.
     pub sequence: u64,
 }

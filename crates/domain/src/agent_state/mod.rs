@@ -33,7 +33,7 @@ pub const UNCONFIRMED_GRACE: Millis = Millis::from_secs(10);
 /// The longest an offer may hold an agent.
 pub const RESERVATION_LEN_MAX: Millis = Millis::from_secs(600);
 
-/// Wishes in one command, at most. Tokens are made of the Raft index and the wish's place: see [`token`].
+/// Wishes at one Raft index, at most. Tokens are made of the index and the wish's place: see [`token`].
 pub const WISH_COUNT_MAX: usize = 1024;
 
 /// Devices of one agent, at most.
@@ -43,10 +43,13 @@ pub const DEVICE_COUNT_MAX: usize = 8;
 pub const LEASE_COUNT_MAX: usize = 4096;
 
 /// The shortest and the longest time to live of a lease.
-pub const LEASE_TTL: std::ops::RangeInclusive<Millis> = Millis(100)..=Millis(300_000);
+pub const LEASE_TTL: std::ops::RangeInclusive<Millis> = Millis(30)..=Millis(300_000);
 
-/// For how many Raft indexes an answer is kept for retries. It bounds the table too: one index, one answer.
+/// For how many Raft indexes an answer is kept for retries.
 pub const ANSWER_INDEX_SPAN: u64 = 16_384;
+
+/// How many answers are kept for retries; the oldest go first.
+pub const ANSWER_COUNT_MAX: usize = 65_536;
 
 /// Facts that wait to be published; above it, commands that start work are rejected.
 pub const OUTBOX_COUNT_MAX: usize = 100_000;
@@ -60,7 +63,7 @@ pub const REASON_SIGNED_IN: &str = "signed in";
 /// Why an agent was signed out whom the directory no longer knows.
 pub const REASON_RETIRED: &str = "no longer in the directory";
 
-/// The fence of the reservation granted to wish number `ordinal` (from 0) of the command at Raft index `index`:
+/// The fence of the reservation granted to wish number `ordinal` (from 0) at Raft index `index`:
 /// `index · 1024 + ordinal`. Unique, never zero (Raft indexes of commands begin at 1), and later is higher.
 pub const fn token(index: u64, ordinal: usize) -> u64 {
     index * WISH_COUNT_MAX as u64 + ordinal as u64

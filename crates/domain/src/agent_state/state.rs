@@ -17,6 +17,10 @@ pub struct State {
     pub now: Timestamp,
     /// The Raft index of the last command that was not a repetition.
     pub last_index: u64,
+    /// Facts made at that index so far.
+    pub fact_count: u32,
+    /// Wishes answered at that index so far, granted or not.
+    pub wish_count: u32,
     /// Facts up to this Raft index are in the agents log.
     pub published: u64,
     /// What the directory says.
@@ -107,7 +111,7 @@ impl State {
     pub fn hash(&self) -> StateHash {
         let mut hasher = StateHasher::new();
         hasher.number(self.now.0.into()).number(self.last_index.into()).number(self.published.into());
-        hasher.debug(&self.roster);
+        hasher.number(self.fact_count.into()).number(self.wish_count.into()).debug(&self.roster);
         let Self { agents, leases, answers, outbox, .. } = self;
         hasher.number(agents.len() as i128);
         for agent in agents.values() {

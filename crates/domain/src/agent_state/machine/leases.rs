@@ -29,7 +29,16 @@ impl Machine {
             let (holder, expires_at) = (other.holder.clone(), other.expires_at);
             return Err(Rejection::LeaseHeld { holder, expires_at });
         }
-        let previous_renewed_at = lease.renewed_at.replace(now);
+        if let Some(again) = lease.holding.as_ref().filter(|it| it.epoch == Epoch(turn.index)) {
+            let (epoch, expires_at) = (again.epoch, again.expires_at);
+            return Ok(Done::LeaseAcquired {
+                epoch,
+                expires_at,
+                previous_renewed_at: lease.previous_renewed_at,
+            });
+        }
+        lease.previous_renewed_at = lease.renewed_at.replace(now);
+        let previous_renewed_at = lease.previous_renewed_at;
         let (epoch, expires_at) = (Epoch(turn.index), now + ttl);
         let holding = Holding { holder: holder.clone(), epoch, expires_at, address: address.clone() };
         lease.holding = Some(holding);

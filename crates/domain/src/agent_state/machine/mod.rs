@@ -1,13 +1,13 @@
 //! The machine: routes each action to the noun it is about, and keeps time, retries and the outbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::agent::Agent;
 use super::command::{Action, Command, Device, Roster};
 use super::lease::{Holding, cell_of_resource};
 use super::reply::{Done, Rejection, Reply};
 use super::state::{Answer, OutboxFact, OutboxKey, State, Touched};
-use super::{ANSWER_INDEX_SPAN, DEVICE_COUNT_MAX, OUTBOX_COUNT_MAX, REASON_RETIRED};
+use super::{ANSWER_COUNT_MAX, ANSWER_INDEX_SPAN, DEVICE_COUNT_MAX, OUTBOX_COUNT_MAX, REASON_RETIRED};
 use crate::facts::AgentFact;
 use crate::kernel::{StateHash, Timers};
 use crate::vocabulary::{AgentId, Cell, CommandId, ContactId, DeviceId, QueueId, Timestamp};
@@ -24,7 +24,7 @@ pub struct Machine {
     /// The next deadline of every agent and lease that has one.
     timers: Timers<Due>,
     /// Answers by their index: exactly `state.answers`.
-    answered: BTreeMap<u64, CommandId>,
+    answered: BTreeSet<(u64, CommandId)>,
     touched: Touched,
 }
 
@@ -37,7 +37,6 @@ enum Due {
 /// One application: where its facts go.
 struct Turn {
     index: u64,
-    ordinal: u32,
     traceparent: String,
 }
 
@@ -83,7 +82,8 @@ impl Machine {
         std::mem::take(&mut self.touched)
     }
 
-    /// Applies the command at a Raft index. Indexes rise; a command is applied once per index.
+    /// Applies one command of the entry at a Raft index. Indexes never fall; the commands of one entry are applied in
+    /// order with the same index.
     ///
     /// `term` is taken for the record's sake alone: no rule depends on who led.
     pub fn apply(&mut self, index: u64, _term: u64, command: Command) -> Reply {
@@ -95,19 +95,22 @@ impl Machine {
                 Err(Rejection::CommandIdReused)
             };
         }
-        debug_assert!(index > self.state.last_index, "raft indexes rise");
-        self.state.last_index = index;
+        debug_assert!(index >= self.state.last_index, "raft indexes never fall");
+        if index > self.state.last_index {
+            self.state.last_index = index;
+            (self.state.fact_count, self.state.wish_count) = (0, 0);
+        }
         self.state.now = self.state.now.max(proposed_at);
-        let mut turn = Turn { index, ordinal: 0, traceparent: String::new() };
+        let mut turn = Turn { index, traceparent: String::new() };
         self.settle(&mut turn);
         turn.traceparent = traceparent;
         let (kind, remembered) = (action.kind(), action.remembered());
         let full = self.state.outbox.len() >= OUTBOX_COUNT_MAX && action.starts_work();
         let reply = if full { Err(Rejection::OutboxFull) } else { self.act(&mut turn, action) };
-        self.forget_answers(index);
         if remembered {
             self.remember(command_id, Answer { index, kind, reply: reply.clone() });
         }
+        self.forget_answers(index);
         reply
     }
 
@@ -255,16 +258,19 @@ impl Machine {
 
     fn remember(&mut self, command_id: CommandId, answer: Answer) {
         self.touched.answers.insert(command_id.clone());
-        self.answered.insert(answer.index, command_id.clone());
+        self.answered.insert((answer.index, command_id.clone()));
         self.state.answers.insert(command_id, answer);
     }
 
     fn forget_answers(&mut self, index: u64) {
         let oldest = index.saturating_sub(ANSWER_INDEX_SPAN);
-        while let Some(first) = self.answered.first_entry().filter(|it| *it.key() < oldest) {
-            let command_id = first.remove();
-            self.state.answers.remove(&command_id);
-            self.touched.answers.insert(command_id);
+        while self.answered.first().is_some_and(|(at, _)| *at < oldest)
+            || self.answered.len() > ANSWER_COUNT_MAX
+        {
+            if let Some((_, command_id)) = self.answered.pop_first() {
+                self.state.answers.remove(&command_id);
+                self.touched.answers.insert(command_id);
+            }
         }
     }
 
@@ -325,8 +331,8 @@ impl Machine {
     }
 
     fn post(&mut self, turn: &mut Turn, cell: Cell, sequence: u64, at: Timestamp, fact: AgentFact) {
-        let key = OutboxKey { index: turn.index, ordinal: turn.ordinal };
-        turn.ordinal += 1;
+        let key = OutboxKey { index: turn.index, ordinal: self.state.fact_count };
+        self.state.fact_count += 1;
         let traceparent = turn.traceparent.clone();
         self.touched.outbox.insert(key);
         self.state.outbox.insert(key, OutboxFact { cell, sequence, occurred_at: at, traceparent, fact });

@@ -18,13 +18,15 @@ impl Machine {
         wishes: Vec<Wish>,
     ) -> Reply {
         self.current(&routing_resource(cell), epoch)?;
-        if wishes.len() > WISH_COUNT_MAX {
+        if self.state.wish_count as usize + wishes.len() > WISH_COUNT_MAX {
             return Err(Rejection::TooManyWishes);
         }
         let mut answers = Vec::with_capacity(wishes.len());
-        for (ordinal, wish) in wishes.into_iter().enumerate() {
+        for wish in wishes {
             let offer_id = wish.offer_id.clone();
-            let granted = self.reserve(turn, cell, epoch, token(turn.index, ordinal), wish);
+            let token = token(turn.index, self.state.wish_count as usize);
+            self.state.wish_count += 1;
+            let granted = self.reserve(turn, cell, epoch, token, wish);
             answers.push(WishAnswer { offer_id, granted });
         }
         Ok(Done::Reserved { answers })

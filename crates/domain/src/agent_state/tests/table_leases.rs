@@ -145,7 +145,7 @@ fn the_same_owner_may_acquire_again_and_gets_a_new_epoch() {
 fn a_lease_may_be_neither_too_short_nor_too_long() {
     check(
         &[],
-        (10, acquire_for("billing/0", "nod_a", 99)),
+        (10, acquire_for("billing/0", "nod_a", 29)),
         expect![[r#"
         rejected: lease time to live is out of bounds
     "#]],
@@ -274,4 +274,14 @@ fn a_media_node_that_falls_silent_loses_its_reservations_after_the_grace() {
         @2500 ReservationUnconfirmed: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, resolves_at: @12500
     "#]],
     );
+}
+
+#[test]
+fn acquiring_twice_at_one_raft_index_is_one_grant() {
+    let mut world = World::new();
+    let first = world.command("one", acquire_for("billing/0", "nod_a", 3_000));
+    let second = world.command("two", acquire_for("billing/0", "nod_a", 3_000));
+    let granted = world.machine.apply(9, 1, first);
+    assert_eq!(world.machine.apply(9, 1, second), granted);
+    assert_eq!(world.machine.state().leases["billing/0"].sequence, 1);
 }
