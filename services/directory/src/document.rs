@@ -82,3 +82,144 @@
 //! ```
 //!
 //! Spans are written `250ms`, `4s`, `2m`, `8h` or put together, as `1m30s`.
+
+mod lower;
+mod scalars;
+mod schema;
+
+use std::collections::BTreeMap;
+
+use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
+use serde_saphyr::{DefaultMessageFormatter, Location, MessageFormatter};
+use trunkline_domain::directory::{Problem, Wanted};
+
+/// The largest document accepted, in bytes.
+pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a document says, and where it says it.
+#[derive(Debug)]
+pub struct Document {
+    /// What the configuration shall be.
+    pub wanted: Wanted,
+    places: Places,
+}
+
+/// One reason why a document cannot be applied, for a person with an editor.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlacedProblem {
+    /// From 1; 0 when it is about the document as a whole.
+    pub line_number: u32,
+    /// From 1; 0 when unknown.
+    pub column_number: u32,
+    /// What is wrong, in words.
+    pub reason: String,
+}
+
+/// Where each part of a document stands, by its path.
+#[derive(Debug, Default)]
+struct Places(BTreeMap<String, (u32, u32)>);
+
+impl Document {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// The first problem of syntax or shape; or, when there is none, every value that cannot be understood, by place.
+    pub fn read(text: &str) -> Result<Self, Vec<PlacedProblem>> {
+        if text.len() > DOCUMENT_BYTES_MAX {
+            let reason =
+                format!("a document has at most {DOCUMENT_BYTES_MAX} bytes, this has {}", text.len());
+            return Err(vec![PlacedProblem { line_number: 0, column_number: 0, reason }]);
+        }
+        let options = serde_saphyr::options! {
+            with_snippet: false,
+            duplicate_keys: DuplicateKeyPolicy::Error,
+            merge_keys: MergeKeyPolicy::Error,
+            budget: serde_saphyr::budget! {
+                max_depth: 16,
+                max_documents: 1,
+                max_anchors: 1_000,
+                max_aliases: 1_000,
+            },
+            alias_limits: serde_saphyr::alias_limits! {
+                max_total_replayed_events: 20_000,
+                max_replay_stack_depth: 4,
+            },
+        };
+        let document: schema::Document =
+            serde_saphyr::from_str_with_options(text, options).map_err(|error| vec![shape(&error)])?;
+        lower::lower(&document)
+    }
+
+    /// Puts problems of the rules where the document has them, in order of place.
+    pub fn place(&self, problems: &[Problem]) -> Vec<PlacedProblem> {
+        self.places.place(problems)
+    }
+}
+
+impl Places {
+    fn put(&mut self, path: String, location: Location) {
+        self.0.insert(path, at(location));
+    }
+
+    /// The place of a path, or of the nearest thing around it.
+    fn of(&self, path: &str) -> (u32, u32) {
+        let mut path = path;
+        loop {
+            if let Some(place) = self.0.get(path) {
+                return *place;
+            }
+            match path.rfind(['.', '[']) {
+                Some(end) => path = &path[..end],
+                None => return (0, 0),
+            }
+        }
+    }
+
+    fn place(&self, problems: &[Problem]) -> Vec<PlacedProblem> {
+        let mut placed: Vec<PlacedProblem> = problems
+            .iter()
+            .map(|problem| {
+                let (line_number, column_number) = self.of(&problem.path);
+                let reason = match problem.other.as_ref().map(|other| self.of(other).0) {
+                    Some(line) if line != 0 => format!("{}; see line {line}", problem.reason),
+                    _ => problem.reason.clone(),
+                };
+                PlacedProblem { line_number, column_number, reason }
+            })
+            .collect();
+        placed.sort();
+        placed.dedup();
+        placed
+    }
+}
+
+fn at(location: Location) -> (u32, u32) {
+    let number = |number: u64| u32::try_from(number).unwrap_or(0);
+    (number(location.line()), number(location.column()))
+}
+
+/// A problem of syntax or shape, in our words where serde's speak of Rust.
+fn shape(error: &serde_saphyr::Error) -> PlacedProblem {
+    use serde_saphyr::Error as E;
+    let error = error.without_snippet();
+    let (line_number, column_number) = error.location().map_or((0, 0), at);
+    let reason = match error {
+        E::SerdeUnknownField { field, expected, .. } => {
+            format!("unknown key `{field}`; known here: {}", expected.join(", "))
+        }
+        E::SerdeMissingField { field, .. } => format!("key `{field}` is missing"),
+        E::DuplicateMappingKey { key: Some(key), .. } => format!("key `{key}` stands twice"),
+        E::NullIntoString { .. } => "a value is missing".to_owned(),
+        E::Eof { .. } => "the document is empty".to_owned(),
+        E::Budget { .. }
+        | E::AliasReplayLimitExceeded { .. }
+        | E::AliasExpansionLimitExceeded { .. }
+        | E::AliasReplayStackDepthExceeded { .. }
+        | E::AliasReplayCounterOverflow { .. } => {
+            "the document is too deep or has too many aliases".to_owned()
+        }
+        E::AliasError { error, .. } => shape(error).reason,
+        other => DefaultMessageFormatter.format_message(other).into_owned(),
+    };
+    PlacedProblem { line_number, column_number, reason }
+}

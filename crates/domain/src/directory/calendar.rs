@@ -28,6 +28,20 @@ pub fn parse_date(text: &str) -> Result<Date, CalendarError> {
     if date.to_string() == text { Ok(date) } else { Err(bad()) }
 }
 
+/// The instant of `YYYY-MM-DD` (the first instant of that day in `zone`) or of an RFC 3339 text with its offset.
+///
+/// # Errors
+/// When it is neither, or the zone is unknown.
+pub fn day_start(text: &str, zone: &str) -> Result<Timestamp, CalendarError> {
+    if let Ok(instant) = text.parse::<jiff::Timestamp>() {
+        return Ok(Timestamp(instant.as_millisecond()));
+    }
+    let zoned = parse_date(text)?
+        .to_zoned(time_zone(zone)?)
+        .map_err(|_| CalendarError::Date(text.chars().take(40).collect()))?;
+    Ok(Timestamp(zoned.timestamp().as_millisecond()))
+}
+
 /// The zone of an IANA name.
 pub(super) fn time_zone(name: &str) -> Result<TimeZone, CalendarError> {
     TimeZone::get(name).map_err(|_| CalendarError::TimeZone(name.chars().take(60).collect()))
@@ -161,6 +175,22 @@ mod tests {
                 assert_eq!(calendar.open_at(at), Ok(true), "{at} in {zone}");
             }
         }
+    }
+
+    #[test]
+    fn a_day_begins_at_its_first_instant_where_the_operator_is() {
+        for (text, zone, instant) in [
+            ("2026-01-01", "Europe/Berlin", "2025-12-31T23:00:00Z"),
+            ("2026-07-01", "Europe/Berlin", "2026-06-30T22:00:00Z"),
+            ("2026-01-01T12:00:00+01:00", "Mars/Olympus", "2026-01-01T11:00:00Z"),
+            // In Santiago the clocks go forward at midnight: the day begins at 01:00.
+            ("2026-09-06", "America/Santiago", "2026-09-06T04:00:00Z"),
+        ] {
+            let expected = Timestamp(instant.parse::<jiff::Timestamp>().unwrap().as_millisecond());
+            assert_eq!(day_start(text, zone), Ok(expected), "{text}");
+        }
+        assert!(day_start("2026-01-01", "Mars/Olympus").is_err());
+        assert!(day_start("1 January", "UTC").is_err());
     }
 
     #[test]

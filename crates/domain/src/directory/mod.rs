@@ -16,7 +16,7 @@ mod plan;
 mod plan_tests;
 mod versions;
 
-pub use calendar::{CalendarError, parse_date};
+pub use calendar::{CalendarError, day_start, parse_date};
 pub use describe::span_text;
 pub use document::{Placed, Problem, Wanted, WantedContract};
 pub use fold::Directory;

@@ -211,17 +211,17 @@ fn what_is_defined_twice_is_refused_at_the_second_place() {
             it.blocklist.push(placed("blocklist[1]", it.blocklist[0].wanted.clone()));
         },
         expect![[r#"
-            skills[1].id: skill skl_german is defined twice, first at skills[0]
-            companies[2].id: company cmp_aurora is defined twice, first at companies[0]
-            companies[1].queues[1].id: queue que_aurora is defined twice, first at companies[0].queues[0]
-            companies[0].flows[1].id: flow flw_aurora is defined twice, first at companies[0].flows[0]
-            companies[0].numbers[1].number: +493055501001 is used twice, first at companies[0].numbers[0]
-            companies[1].numbers[1].number: +493055501001 is used by cmp_aurora already, at companies[0].numbers[0]
-            agents[2].id: agent agt_anna is defined twice, first at agents[0]
-            agents[2].sip_user: SIP user 1002 is defined twice, first at agents[1]
-            api_keys[2].name: API key all is defined twice, first at api_keys[0]
-            api_keys[2].key_sha256: this is the key of all already
-            blocklist[1].number: blocked number +493055506666 is defined twice, first at blocklist[0]
+            skills[1].id: skill skl_german is defined twice (see skills[0].id)
+            companies[2].id: company cmp_aurora is defined twice (see companies[0].id)
+            companies[1].queues[1].id: queue que_aurora is defined twice (see companies[0].queues[0].id)
+            companies[0].flows[1].id: flow flw_aurora is defined twice (see companies[0].flows[0].id)
+            companies[0].numbers[1].number: +493055501001 is used twice (see companies[0].numbers[0].number)
+            companies[1].numbers[1].number: +493055501001 is used by cmp_aurora already (see companies[0].numbers[0].number)
+            agents[2].id: agent agt_anna is defined twice (see agents[0].id)
+            agents[2].sip_user: SIP user 1002 is defined twice (see agents[1].sip_user)
+            api_keys[2].name: API key all is defined twice (see api_keys[0].name)
+            api_keys[2].key_sha256: this is the key of all already (see api_keys[0].key_sha256)
+            blocklist[1].number: blocked number +493055506666 is defined twice (see blocklist[0].number)
         "#]],
     );
 }
@@ -274,7 +274,7 @@ fn what_makes_no_sense_by_itself_is_refused() {
             agents[0].sip_ha1_md5: a digest here is 32 hex digits in lower case
             agents[1].cell: there is no cell 7: the logs have 1, from 0
             agents[1].cell: an agent cannot move between cells: it is in cell 0
-            api_keys[1].key_sha256: this is the key of all already
+            api_keys[1].key_sha256: this is the key of all already (see api_keys[0].key_sha256)
             blocklist[0].reason: an auditor will ask why: say a reason
         "#]],
     );
@@ -340,9 +340,9 @@ fn versions_follow_one_another_without_a_hole() {
             companies[0].contracts[1].version: version 2 follows 1, not 3
             companies[1].contracts[1].version: the first version of ctr_other is 1, not 2
             companies[1].contracts[2].version: the first version of ctr_zero is 1, not 0
-            companies[1].contracts[1]: ctr_borealis and ctr_other would both price talk_time of cmp_borealis: one must end before the other begins
-            companies[1].contracts[2]: ctr_borealis and ctr_zero would both price talk_time of cmp_borealis: one must end before the other begins
-            companies[1].contracts[2]: ctr_other and ctr_zero would both price talk_time of cmp_borealis: one must end before the other begins
+            companies[1].contracts[1]: ctr_borealis and ctr_other would both price talk_time of cmp_borealis: one must end before the other begins (see companies[1].contracts[0])
+            companies[1].contracts[2]: ctr_borealis and ctr_zero would both price talk_time of cmp_borealis: one must end before the other begins (see companies[1].contracts[0])
+            companies[1].contracts[2]: ctr_other and ctr_zero would both price talk_time of cmp_borealis: one must end before the other begins (see companies[1].contracts[1])
         "#]],
     );
 }
@@ -357,7 +357,7 @@ fn one_unit_of_one_company_has_one_price_at_a_time() {
             it.contracts.push(placed("companies[0].contracts[2]", hours));
         },
         expect![[r#"
-            companies[0].contracts[1]: ctr_aurora and ctr_more would both price talk_time of cmp_aurora: one must end before the other begins
+            companies[0].contracts[1]: ctr_aurora and ctr_more would both price talk_time of cmp_aurora: one must end before the other begins (see companies[0].contracts[0])
         "#]],
     );
 }
