@@ -57,6 +57,12 @@ impl Health {
         components.iter().filter_map(|(name, reason)| Some(((*name).to_owned(), reason.clone()?))).collect()
     }
 
+    /// The components that have registered, by name.
+    pub fn names(&self) -> Vec<&'static str> {
+        let components = self.0.components.lock().unwrap_or_else(PoisonError::into_inner);
+        components.keys().copied().collect()
+    }
+
     /// Follows [`Health::ready`].
     pub fn watch(&self) -> watch::Receiver<bool> {
         self.0.ready.subscribe()
