@@ -1,1 +1,4 @@
 //! Contacts: SIP dialogs, RTP, prompts, bridges.
+
+pub mod plane;
+pub mod wire;
