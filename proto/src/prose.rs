@@ -42,11 +42,14 @@ fn clock(at: Timestamp) -> String {
     text.get(11..23).map_or_else(|| text.clone(), str::to_owned)
 }
 
-/// Seconds with milliseconds, `12.345 s`.
+/// Seconds, with milliseconds when there are any: `20 s`, `12.345 s`.
 fn seconds(span: Millis) -> String {
     let sign = if span.0 < 0 { "-" } else { "" };
     let ms = span.0.unsigned_abs();
-    format!("{sign}{}.{:03} s", ms / 1000, ms % 1000)
+    match (ms / 1000, ms % 1000) {
+        (whole, 0) => format!("{sign}{whole} s"),
+        (whole, rest) => format!("{sign}{whole}.{rest:03} s"),
+    }
 }
 
 /// ` in cell 3`, and nothing for the first cell.

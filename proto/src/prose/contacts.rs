@@ -21,7 +21,7 @@ pub(super) fn contact(fact: &Fact) -> String {
         }
         Fact::LegAnswered { party, agent_id, .. } => match agent_id {
             Some(agent) => format!("{} answered", short(agent)),
-            None => format!("leg of {} answered", side(*party)),
+            None => format!("the leg of {} was answered", side(*party)),
         },
         Fact::PromptStarted { prompt, .. } => format!("prompt {prompt} started"),
         Fact::PromptFinished { prompt, played_ms, .. } => {

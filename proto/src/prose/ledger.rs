@@ -44,8 +44,11 @@ pub(super) fn directory(fact: &Fact) -> String {
             format!("number {} of {} defined: to {}", it.number, short(&it.company_id), short(&it.flow_id))
         }
         Fact::AgentDefined(it) => {
-            let skills = it.skills.iter().map(short).collect::<Vec<_>>().join(" ");
-            format!("agent {} defined{}: {skills}", short(&it.agent_id), in_cell(it.cell))
+            let skills = match it.skills.as_slice() {
+                [] => "without skills".to_owned(),
+                some => format!("with {}", some.iter().map(short).collect::<Vec<_>>().join(" ")),
+            };
+            format!("agent {} defined{} {skills}", short(&it.agent_id), in_cell(it.cell))
         }
         Fact::ContractDefined(it) => format!(
             "contract {} version {} of {} defined: {} at {} per {}",
