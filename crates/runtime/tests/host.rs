@@ -1,0 +1,259 @@
+//! Folding with checkpoints equals folding without, and an owner begins again from its lease.
+#![allow(clippy::unwrap_used, reason = "tests may unwrap")]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use support::Fake;
+use trunkline_domain::facts::{DirectoryFact, Meta, Outcome, Recorded, Skill};
+use trunkline_domain::kernel::Projection;
+use trunkline_domain::vocabulary::{Cell, Epoch, EventId, LogName, Millis, NodeId, SkillId, Timestamp};
+use trunkline_runtime::clock::Clock;
+use trunkline_runtime::event_log::{EmbeddedLog, EmbeddedOptions, ReadFrom, SharedLog};
+use trunkline_runtime::facts::{FactReader, FactWriter};
+use trunkline_runtime::health::Health;
+use trunkline_runtime::host::owner::{Seat, Tenure, hold};
+use trunkline_runtime::host::projection::{
+    Checkpoint, CheckpointError, NoCheckpoint, ProjectionHost, Shared,
+};
+use trunkline_runtime::host::sources::{Input, Marks, Sources};
+use trunkline_runtime::lease::TTL_DEFAULT;
+use trunkline_runtime::mint::Mint;
+use trunkline_runtime::platform::{Endpoints, Platform};
+use trunkline_runtime::shutdown::Shutdown;
+use trunkline_runtime::telemetry::Telemetry;
+
+/// Long enough for any machine; reached only when a test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn log(data: &std::path::Path) -> SharedLog {
+    let (log, _) = EmbeddedLog::open(EmbeddedOptions::new(data, "test", 1)).unwrap();
+    Arc::new(log)
+}
+
+fn outcome(epoch: Epoch, number: u64) -> Outcome<DirectoryFact> {
+    let fact = DirectoryFact::SkillDefined(Skill {
+        skill_id: SkillId::from_name(&format!("s{number}")).unwrap(),
+        name: format!("skill {number}"),
+    });
+    let meta = Meta {
+        event_id: EventId::from_name(&format!("{number}")).unwrap(),
+        cell: Cell(0),
+        stream: "directory".to_owned(),
+        sequence: number,
+        occurred_at: Timestamp(number.cast_signed()),
+        recorded_at: Timestamp(number.cast_signed()),
+        correlation_id: None,
+        causation_id: None,
+        traceparent: String::new(),
+    };
+    Outcome { epoch, consumed: Vec::new(), facts: vec![Recorded { meta, fact }] }
+}
+
+/// The names of the skills in order, and how many records it took.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Skills(Vec<String>);
+
+impl Projection for Skills {
+    type Event = Input;
+
+    fn fold(&mut self, input: &Input) {
+        if let Input::Directory(_, delivered) = input {
+            for recorded in &delivered.outcome.facts {
+                if let DirectoryFact::SkillDefined(skill) = &recorded.fact {
+                    self.0.push(skill.name.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Keeps state and marks in memory, in one step.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Option<(Skills, Vec<u8>)>>>);
+
+impl Checkpoint<Skills> for Memory {
+    fn load(&mut self) -> Result<Option<(Skills, Marks)>, CheckpointError> {
+        let saved = self.0.lock().unwrap().clone();
+        Ok(saved.map(|(state, marks)| (state, Marks::from_bytes(&marks).unwrap())))
+    }
+
+    fn save(&mut self, state: &Skills, marks: &Marks) -> Result<(), CheckpointError> {
+        *self.0.lock().unwrap() = Some((state.clone(), marks.to_bytes()));
+        Ok(())
+    }
+}
+
+/// Folds what is in the log now and stops.
+async fn fold(log: &SharedLog, checkpoint: Box<dyn Checkpoint<Skills>>) -> Skills {
+    let (state, health, shutdown) = (Shared::<Skills>::default(), Health::new(), Shutdown::new());
+    let host = ProjectionHost {
+        log: log.clone(),
+        sources: Sources::all_cells(log, &[LogName::Directory]),
+        state: state.clone(),
+        checkpoint,
+        save_every_count: 3,
+        component: health.component("skills"),
+        shutdown: shutdown.clone(),
+    };
+    shutdown.spawn("fold", async move { host.run().await.unwrap() });
+    tokio::time::timeout(PATIENCE, health.became_ready()).await.unwrap();
+    assert!(shutdown.drained(PATIENCE).await.is_empty());
+    state.read().clone()
+}
+
+#[tokio::test]
+async fn a_projection_that_goes_on_from_its_checkpoint_equals_one_folded_from_the_start() {
+    let data = tempfile::tempdir().unwrap();
+    let log = log(data.path());
+    let memory = Memory::default();
+    let (mut writer, _) = FactWriter::open(&log, Cell(0), "directory/0", Epoch(1)).await.unwrap();
+    for number in 1..=20 {
+        writer.append(&outcome(Epoch(1), number)).unwrap().await.unwrap();
+        if number % 7 == 0 {
+            // A newer owner takes over; the marks carry what is known of the lane.
+            assert_eq!(fold(&log, Box::new(memory.clone())).await.0.len(), number as usize);
+        }
+    }
+    let going_on = fold(&log, Box::new(memory.clone())).await;
+    let rebuilt = fold(&log, Box::new(NoCheckpoint)).await;
+    assert_eq!(going_on.0.len(), 20);
+    assert_eq!(going_on, rebuilt);
+}
+
+#[tokio::test]
+async fn a_projection_that_cannot_read_on_stands_still_and_says_why() {
+    let data = tempfile::tempdir().unwrap();
+    let log = log(data.path());
+    let (health, shutdown) = (Health::new(), Shutdown::new());
+    let host = ProjectionHost {
+        log: log.clone(),
+        sources: vec![(LogName::Directory, Cell(99))],
+        state: Shared::<Skills>::default(),
+        checkpoint: Box::new(NoCheckpoint),
+        save_every_count: 1,
+        component: health.component("skills"),
+        shutdown,
+    };
+    assert!(host.run().await.is_err());
+    assert_eq!(health.reasons()[0].1, "log directory has no partition 99");
+}
+
+#[derive(Debug, thiserror::Error)]
+enum TenureError {
+    #[error("a planted failure")]
+    Planted,
+    #[error("could not use the log")]
+    Log(#[from] trunkline_runtime::event_log::LogError),
+}
+
+#[tokio::test]
+async fn an_owner_that_fails_begins_again_with_a_new_epoch_and_everything_folded() {
+    let data = tempfile::tempdir().unwrap();
+    let (fake, shutdown, clock) = (Fake::default(), Shutdown::new(), Clock::system());
+    let fake_stop = Shutdown::new();
+    let client = fake.client(&fake_stop);
+    let health = Health::new();
+    let platform = Platform {
+        log: log(data.path()),
+        clock: clock.clone(),
+        mint: Mint::system(clock),
+        telemetry: Telemetry::off(),
+        data_dir: data.path().to_owned(),
+        node_id: NodeId::parse("nod_a").unwrap(),
+        health: health.clone(),
+        endpoints: Endpoints::default(),
+    };
+    let seat = Seat {
+        resource: "directory/0".to_owned(),
+        cell: Cell(0),
+        address: String::new(),
+        ttl: TTL_DEFAULT.max(Millis(60_000)),
+    };
+    // What each tenure found of its own log, and under which epoch.
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let tenure = |mut tenure: Tenure<DirectoryFact>| {
+        let (found, shutdown) = (Arc::clone(&found), shutdown.clone());
+        async move {
+            let mut count = 0_u64;
+            tenure.fold_own(None, |delivered| count += delivered.outcome.facts.len() as u64).await?;
+            found.lock().unwrap().push((count, tenure.lease.epoch));
+            tenure.writer.append(&outcome(tenure.lease.epoch, count + 1))?.await?;
+            if count < 2 {
+                return Err(TenureError::Planted);
+            }
+            tenure.ready();
+            shutdown.begun().await;
+            Ok(())
+        }
+    };
+    let component = health.component("directory/owner");
+    let owner = hold(&platform, &client, &seat, component, &shutdown, tenure);
+    let (ended, ()) = tokio::join!(tokio::time::timeout(PATIENCE, owner), async {
+        health.became_ready().await;
+        shutdown.begin();
+    });
+    ended.unwrap().unwrap();
+    let found = found.lock().unwrap().clone();
+    assert_eq!(found.iter().map(|(count, _)| *count).collect::<Vec<_>>(), vec![0, 1, 2]);
+    assert!(found.windows(2).all(|pair| pair[0].1 < pair[1].1), "each tenure has a newer epoch: {found:?}");
+    assert!(fake.state().leases.is_empty(), "the lease was given back");
+    let metrics = platform.telemetry.metrics().render();
+    let counted = r#"trunkline_host_owner_restarts_total{reason="failed",resource="directory"} 2"#;
+    assert!(metrics.contains(counted), "{metrics}");
+
+    let mut reader =
+        FactReader::<DirectoryFact>::open(&platform.log, Cell(0), ReadFrom::Start).await.unwrap();
+    let mut skills = 0;
+    reader.fold_to_end(|delivered| skills += delivered.outcome.facts.len()).await.unwrap();
+    assert_eq!(skills, 3);
+}
+
+#[tokio::test]
+async fn an_owner_whose_lease_is_lost_is_dropped_where_it_stands() {
+    let data = tempfile::tempdir().unwrap();
+    let (fake, shutdown) = (Fake::default(), Shutdown::new());
+    let (clock, hand) = Clock::manual(Timestamp(1_000_000));
+    let client = fake.client(&Shutdown::new());
+    let health = Health::new();
+    let platform = Platform {
+        log: log(data.path()),
+        clock: clock.clone(),
+        mint: Mint::seeded(3),
+        telemetry: Telemetry::off(),
+        data_dir: data.path().to_owned(),
+        node_id: NodeId::parse("nod_a").unwrap(),
+        health: health.clone(),
+        endpoints: Endpoints::default(),
+    };
+    let seat =
+        Seat { resource: "directory/0".to_owned(), cell: Cell(0), address: String::new(), ttl: TTL_DEFAULT };
+    let began = Arc::new(Mutex::new(0));
+    let tenure = |tenure: Tenure<DirectoryFact>| {
+        let (began, shutdown) = (Arc::clone(&began), shutdown.clone());
+        async move {
+            *began.lock().unwrap() += 1;
+            tenure.ready();
+            shutdown.begun().await;
+            Ok::<(), TenureError>(())
+        }
+    };
+    let component = health.component("directory/owner");
+    let owner = hold(&platform, &client, &seat, component, &shutdown, tenure);
+    let (ended, ()) = tokio::join!(tokio::time::timeout(PATIENCE, owner), async {
+        health.became_ready().await;
+        // Agent-state forgets the lease: the next renewal is refused.
+        fake.state().leases.clear();
+        while *began.lock().unwrap() < 2 {
+            hand.advance(Millis(100));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        health.became_ready().await;
+        shutdown.begin();
+    });
+    ended.unwrap().unwrap();
+    let metrics = platform.telemetry.metrics().render();
+    assert!(metrics.contains(r#"reason="lease lost""#), "{metrics}");
+}

@@ -1,0 +1,199 @@
+//! Following the leader, retrying under the same command id, and keeping a lease.
+#![allow(clippy::unwrap_used, reason = "tests may unwrap")]
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Fake, Trouble, held, not_leader};
+use tonic::{Code, Status};
+use trunkline_domain::vocabulary::{Epoch, Millis, NodeId, Timestamp};
+use trunkline_proto::agent_state::v1::GoReadyRequest;
+use trunkline_runtime::agent_state_client::AgentStateClient;
+use trunkline_runtime::clock::{Clock, ManualClock};
+use trunkline_runtime::lease::{Lease, LeaseError};
+use trunkline_runtime::mint::Mint;
+use trunkline_runtime::shutdown::Shutdown;
+
+const TTL: Millis = Millis(3_000);
+/// Long enough for any machine; reached only when a test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn go_ready() -> GoReadyRequest {
+    GoReadyRequest { command_id: String::new(), agent_id: "agt_anna".to_owned() }
+}
+
+#[tokio::test]
+async fn a_command_whose_answer_was_lost_takes_effect_once() {
+    let (fake, shutdown) = (Fake::default(), Shutdown::new());
+    let client = fake.client(&shutdown);
+    fake.state().trouble.extend([Trouble::AnswerLost, Trouble::AnswerLost]);
+    client.go_ready(go_ready()).await.unwrap();
+    let state = fake.state();
+    assert_eq!(state.applied.len(), 1);
+    assert_eq!(state.seen.values().copied().collect::<Vec<_>>(), vec![3], "three attempts, one command id");
+}
+
+#[tokio::test]
+async fn a_follower_sends_the_client_to_the_leader_and_later_calls_go_there_at_once() {
+    let (follower, leader, shutdown) = (Fake::default(), Fake::default(), Shutdown::new());
+    let leader_address = leader.serve(&shutdown);
+    follower.state().trouble.push_back(Trouble::LeaderAt(leader_address));
+    // Only the follower is configured: the leader is known from its word alone.
+    let client = AgentStateClient::new(&[follower.serve(&shutdown)], Mint::seeded(1));
+    client.go_ready(go_ready()).await.unwrap();
+    client.go_ready(go_ready()).await.unwrap();
+    assert_eq!((follower.state().seen.len(), leader.state().applied.len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_voter_that_is_not_there_is_passed_over() {
+    let (fake, shutdown) = (Fake::default(), Shutdown::new());
+    let nobody = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let client = AgentStateClient::new(&[nobody, fake.serve(&shutdown)], Mint::seeded(1));
+    client.go_ready(go_ready()).await.unwrap();
+    assert_eq!(fake.state().applied.len(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_leader_is_final_and_a_call_without_any_leader_ends() {
+    let (fake, shutdown) = (Fake::default(), Shutdown::new());
+    let client = fake.client(&shutdown);
+    fake.state().trouble.push_back(Trouble::Refused(Status::failed_precondition("not signed in")));
+    assert_eq!(client.go_ready(go_ready()).await.unwrap_err().message(), "not signed in");
+    assert_eq!(fake.state().seen.len(), 1);
+
+    fake.state().trouble.extend((0..1_000).map(|_| Trouble::Refused(not_leader(""))));
+    let short = client.with_time_max(Duration::from_millis(200));
+    assert_eq!(short.go_ready(go_ready()).await.unwrap_err().message(), "not the leader");
+    let none = AgentStateClient::new(&[], Mint::seeded(1));
+    assert_eq!(none.go_ready(go_ready()).await.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_call_is_part_of_the_trace_it_is_made_in() {
+    let (fake, shutdown) = (Fake::default(), Shutdown::new());
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    fake.client(&shutdown).with_traceparent(traceparent).go_ready(go_ready()).await.unwrap();
+    assert_eq!(fake.state().traceparent, traceparent);
+}
+
+struct Scene {
+    fake: Fake,
+    shutdown: Shutdown,
+    clock: Clock,
+    hand: ManualClock,
+    client: AgentStateClient,
+    node: NodeId,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (fake, shutdown) = (Fake::default(), Shutdown::new());
+        let (clock, hand) = Clock::manual(Timestamp(1_000_000));
+        let client = fake.client(&shutdown);
+        Self { fake, shutdown, clock, hand, client, node: NodeId::parse("nod_a").unwrap() }
+    }
+
+    async fn acquire(&self) -> Result<Lease, LeaseError> {
+        let resource = "routing/0";
+        Lease::acquire(&self.client, &self.clock, resource, &self.node, "127.0.0.1:1", TTL, &self.shutdown)
+            .await
+    }
+
+    /// Moves the time on in small steps until `done`.
+    async fn until(&self, what: &str, done: impl Fn() -> bool) {
+        let reached = async {
+            while !done() {
+                self.hand.advance(Millis(50));
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("never: {what}"));
+    }
+}
+
+#[tokio::test]
+async fn a_lease_has_the_epoch_of_its_grant_and_lives_on_by_renewal() {
+    let scene = Scene::new();
+    let lease = scene.acquire().await.unwrap();
+    assert_eq!((lease.epoch, lease.previous_renewed_at), (Epoch(1), Some(Timestamp(77))));
+    // The clock stands while a renewal is under way, so that none can come too late.
+    for third in 1..=9 {
+        let renewed = scene.fake.state().applied.len();
+        scene.hand.advance(Millis(TTL.0 / 3));
+        let moved_on = async {
+            while scene.fake.state().applied.len() == renewed {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            while !lease.valid(scene.clock.now() + Millis(TTL.0 - 1)) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, moved_on).await.unwrap_or_else(|_| panic!("renewal {third}"));
+    }
+    let again = scene.acquire().await.unwrap();
+    assert!(again.epoch > lease.epoch, "a holder that acquires again gets a new fence");
+}
+
+#[tokio::test]
+async fn a_lease_whose_renewal_is_refused_is_lost() {
+    let scene = Scene::new();
+    let lease = scene.acquire().await.unwrap();
+    scene.fake.state().leases.insert("routing/0".to_owned(), ("nod_b".to_owned(), 99));
+    scene.hand.advance(Millis(TTL.0 / 3));
+    tokio::time::timeout(PATIENCE, lease.lost()).await.unwrap();
+    assert!(!lease.valid(scene.clock.now()), "lost before it would have lapsed");
+}
+
+#[tokio::test]
+async fn a_lease_that_cannot_be_renewed_in_time_is_lost_and_not_before() {
+    let scene = Scene::new();
+    let lease = scene.acquire().await.unwrap();
+    let trouble = (0..100_000).map(|_| Trouble::Refused(Status::unavailable("no quorum")));
+    scene.fake.state().trouble.extend(trouble);
+    scene.hand.advance(TTL - Millis(1));
+    assert!(lease.valid(scene.clock.now()));
+    scene.hand.advance(Millis(1));
+    assert!(!lease.valid(scene.clock.now()));
+    tokio::time::timeout(PATIENCE, lease.lost()).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_finds_a_lease_held_waits_for_it_and_gets_it_when_it_is_given_back() {
+    let scene = Scene::new();
+    scene.fake.state().trouble.extend([
+        Trouble::Refused(held()),
+        Trouble::Refused(not_leader("")),
+        Trouble::Refused(held()),
+    ]);
+    let mut acquired = Box::pin(scene.acquire());
+    let lease = {
+        tokio::select! {
+            lease = &mut acquired => lease.unwrap(),
+            () = scene.until("the lease", || false) => unreachable!(),
+        }
+    };
+    lease.release().await;
+    assert!(scene.fake.state().leases.is_empty());
+}
+
+#[tokio::test]
+async fn waiting_for_a_lease_ends_with_shutdown_and_a_wrong_request_at_once() {
+    let scene = Scene::new();
+    scene.fake.state().leases.insert("routing/0".to_owned(), ("nod_b".to_owned(), 1));
+    let (outcome, ()) = tokio::join!(scene.acquire(), async {
+        while scene.fake.state().seen.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        scene.shutdown.begin();
+    });
+    assert!(matches!(outcome, Err(LeaseError::ShuttingDown { .. })));
+
+    let scene = Scene::new();
+    scene.fake.state().trouble.push_back(Trouble::Refused(Status::invalid_argument("no such resource")));
+    assert!(matches!(scene.acquire().await, Err(LeaseError::Refused { .. })));
+}
