@@ -386,7 +386,7 @@ fn a_session_is_booked_on_the_first_activity_that_applies() {
             "ring  cmp_aurora 5",
             "wrap_up  cmp_aurora 20",
             "paused lunch - 100",
-            "paused signed_in - 10",
+            "paused signed in - 10",
             "idle  - 20"
         ]
     );

@@ -12,7 +12,7 @@ use crate::kernel::{Projection, StateHasher};
 use crate::vocabulary::{AgentId, CompanyId, Millis, OfferId, SessionId, Timestamp};
 
 /// The reason of the pause between sign-in and the first presence an agent chooses.
-pub const SIGNED_IN: &str = "signed_in";
+pub const SIGNED_IN: &str = "signed in";
 
 /// What an agent does, in order of precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
