@@ -218,6 +218,10 @@ fn shape(error: &serde_saphyr::Error) -> PlacedProblem {
         | E::AliasReplayCounterOverflow { .. } => {
             "the document is too deep or has too many aliases".to_owned()
         }
+        E::Unexpected { expected: "mapping start", .. } => "expected keys with values".to_owned(),
+        E::Unexpected { expected: "sequence start", .. } => "expected a list".to_owned(),
+        E::Unexpected { expected: "string scalar", .. } => "expected a text".to_owned(),
+        E::InvalidScalar { ty: "i64", .. } => "expected a whole number".to_owned(),
         E::AliasError { error, .. } => shape(error).reason,
         other => DefaultMessageFormatter.format_message(other).into_owned(),
     };

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use md5::{Digest, Md5};
 use serde_saphyr::Spanned;
 use sha2::Sha256;
-use trunkline_domain::directory::{Placed, Problem, Wanted, WantedContract, day_start};
+use trunkline_domain::directory::{CalendarError, Placed, Problem, Wanted, WantedContract, day_start};
 use trunkline_domain::facts::{
     Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, Flow, Number, Operator, Queue, Skill,
     UsageUnit,
@@ -269,7 +269,13 @@ impl Lower {
         });
         let zone = self.time_zone.clone();
         let effective_at = node.effective_from.as_ref().map(|node| {
-            self.read(format!("{at}.effective_from"), node, Timestamp(0), |text| day_start(text, &zone))
+            self.read(format!("{at}.effective_from"), node, Timestamp(0), |text| {
+                match day_start(text, &zone) {
+                    // The operator's zone is told where it stands, by the rules.
+                    Err(CalendarError::TimeZone(_)) => Ok(Timestamp(0)),
+                    other => other,
+                }
+            })
         });
         let unit = self.read(format!("{at}.unit"), &node.unit, UsageUnit::TalkTime, |text| {
             UsageUnit::ALL.into_iter().find(|unit| unit.as_str() == text).ok_or_else(|| {
