@@ -185,6 +185,20 @@ impl<F: WireFact> FactReader<F> {
         }
     }
 
+    /// The next record that counts up to and including `end`, which must be in the log or still come; `None` when `end`
+    /// was read. Cancel-safe.
+    ///
+    /// # Errors
+    /// As of [`FactReader::next`].
+    pub async fn next_to(&mut self, end: Position) -> Result<Option<Delivered<F>>, LogError> {
+        while self.position < Some(end) {
+            if let Some(delivered) = self.step().await? {
+                return Ok(Some(delivered));
+            }
+        }
+        Ok(None)
+    }
+
     /// Folds everything that counts up to and including `position`, which must be in the log or still come.
     ///
     /// # Errors
