@@ -13,7 +13,6 @@ use prost_reflect::{
 const PLAIN_NUMBERS: &[(&str, &str)] = &[
     ("cell", "a partition number"),
     ("epoch", "a fence: a Raft index"),
-    ("fields_mask", "a bit set"),
     ("index", "a Raft index"),
     ("minute", "minutes after local midnight"),
     ("node_id", "a voter, as the consensus library numbers it"),
@@ -26,6 +25,7 @@ const PLAIN_NUMBERS: &[(&str, &str)] = &[
     ("sequence", "an ordinal"),
     ("sip_status", "a code of RFC 3261"),
     ("size", "how many are wanted in a page"),
+    ("term", "of Raft"),
     ("token", "a fence: a Raft index"),
     ("version", "an ordinal"),
     ("visit", "an ordinal"),

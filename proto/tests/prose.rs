@@ -87,7 +87,7 @@ fn every_fact_has_its_line() {
         LeaseLapsed: lease of media/nod_m1 lapsed, nod_m1 had it, epoch 12
         LeaseReleased: lease of billing/0 given back by nod_b1, epoch 13
         UsageRated: talk time of 61.007 s measured, 62 s billed to cmp_aurora by ctr_aurora version 1
-        UsageRated.bare: signed in time of 28800 s measured, 28800 s billed to cmp_cobalt by ctr_cobalt version 2
+        UsageRated.bare: signed-in time of 28800 s measured, 28800 s billed to cmp_cobalt by ctr_cobalt version 2
         UsageUnrated: itm_…r8-1 of cmp_aurora could not be priced: no contract in force
         InvoiceIssued: invoice 17 issued to cmp_aurora: 1234.56 EUR for 412 items
         CreditNoteIssued: credit note 18 issued to cmp_aurora: -0.89 EUR, corrects inv_2026-17

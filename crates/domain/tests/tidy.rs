@@ -166,6 +166,30 @@ fn a_state_machine_has_its_lifecycle_beside_it() {
 }
 
 #[test]
+fn the_lexicon_has_every_word_once_and_a_word_for_every_id() {
+    let lexicon = fs::read_to_string(root().join("docs/LEXICON.md")).unwrap();
+    let mut words = BTreeSet::new();
+    let mut findings = Vec::new();
+    let rows = lexicon.lines().filter(|it| it.starts_with("| ") && !it.starts_with("| word "));
+    for word in rows.flat_map(|row| row.split('|').nth(1).unwrap_or("").split(',')).map(str::trim) {
+        if !words.insert(word) {
+            findings.push(format!("docs/LEXICON.md has `{word}` twice"));
+        }
+    }
+    let registry = fs::read_to_string(root().join("crates/domain/src/vocabulary/ids.rs")).unwrap();
+    let mut kind_count = 0;
+    for prefix in registry.lines().filter_map(|it| it.trim().strip_suffix("\";")?.split_once(" \"")) {
+        kind_count += 1;
+        let marked = format!("[`{}_`]", prefix.1);
+        if !lexicon.contains(&marked) {
+            findings.push(format!("docs/LEXICON.md has no word for {} {marked}", prefix.0));
+        }
+    }
+    assert!(kind_count > 10, "the registry of ids is read wrongly: {kind_count} kinds");
+    none(findings);
+}
+
+#[test]
 fn no_test_is_switched_off() {
     let mark = concat!("#[", "ignore");
     let off = named(&["rs"]).into_iter().flat_map(|(name, text)| {

@@ -1,6 +1,6 @@
 //! The directory and billing logs as prose.
 
-use trunkline_domain::facts::{BillingFact, DefinitionKind, DirectoryFact as Fact};
+use trunkline_domain::facts::{BillingFact, DefinitionKind, DirectoryFact as Fact, UsageUnit};
 use trunkline_domain::vocabulary::PhoneNumber;
 
 use super::{in_cell, seconds, short, words};
@@ -55,7 +55,7 @@ pub(super) fn directory(fact: &Fact) -> String {
             short(&it.contract_id),
             it.version,
             short(&it.company_id),
-            words(it.unit.as_str()),
+            charged(it.unit),
             it.price,
             seconds(it.price_per_ms)
         ),
@@ -91,6 +91,14 @@ fn retired(kind: DefinitionKind, key: &str) -> String {
     }
 }
 
+fn charged(unit: UsageUnit) -> &'static str {
+    match unit {
+        UsageUnit::TalkTime => "talk time",
+        UsageUnit::WorkTime => "work time",
+        UsageUnit::SignedInTime => "signed-in time",
+    }
+}
+
 pub(super) fn billing(fact: &BillingFact) -> String {
     match fact {
         BillingFact::UsageRated {
@@ -104,7 +112,7 @@ pub(super) fn billing(fact: &BillingFact) -> String {
         } => {
             format!(
                 "{} of {} measured, {} billed to {} by {} version {contract_version}",
-                words(unit.as_str()),
+                charged(*unit),
                 seconds(*measured_ms),
                 seconds(*billed_ms),
                 short(company_id),
