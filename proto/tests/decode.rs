@@ -1,6 +1,6 @@
 //! What is not a record of ours is refused whole, and the refusal names the field.
 
-#![allow(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
+#![allow(clippy::unwrap_used, reason = "a test may unwrap, also in what its cases share")]
 
 mod samples;
 

@@ -4,7 +4,7 @@
 //! `UPDATE_GOLDEN=1` writes files that are missing. No file is ever written again: a fact whose bytes change is a new
 //! fact, or the schema version of its log goes up and the old bytes stay readable.
 
-#![allow(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
+#![allow(clippy::unwrap_used, reason = "a test may unwrap, also in what its cases share")]
 
 mod samples;
 

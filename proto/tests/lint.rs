@@ -1,7 +1,7 @@
 //! The rules of the schemas, walked over the compiled descriptor. What `buf lint` can check stands in `buf.yaml`; these
 //! are the rules it does not know, and the few that must hold even where buf is not installed.
 
-#![allow(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
+#![allow(clippy::unwrap_used, reason = "a test may unwrap, also in what its cases share")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

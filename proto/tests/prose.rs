@@ -1,6 +1,6 @@
 //! Every fact as one line, and nothing personal in any of them.
 
-#![allow(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
+#![allow(clippy::unwrap_used, reason = "a test may unwrap, also in what its cases share")]
 
 mod samples;
 

@@ -1,7 +1,7 @@
 //! The shape of the workspace, checked by reading it: who may depend on whom, what the core may touch, how long a file
 //! may be. Each finding says what to do about it.
 
-#![allow(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
+#![allow(clippy::unwrap_used, reason = "a test may unwrap, also in what its cases share")]
 #![allow(
     clippy::disallowed_methods,
     reason = "this test reads the sources; the core it checks does not read"
