@@ -14,11 +14,11 @@ use event_log_support::{
 use prost::Message;
 use tempfile::TempDir;
 use trunkline_domain::facts::{BillingFact, Outcome};
-use trunkline_domain::vocabulary::{Epoch, LogName};
+use trunkline_domain::vocabulary::{Cell, Epoch, LogName};
 use trunkline_proto::convert::WireFact;
 use trunkline_proto::envelope::v1 as wire;
 use trunkline_runtime::event_log::contract::{CELL, LOG, record, record_of};
-use trunkline_runtime::event_log::{EmbeddedLog, EventLog, LogError, ReadFrom, SharedLog};
+use trunkline_runtime::event_log::{EmbeddedLog, EmbeddedOptions, EventLog, LogError, ReadFrom, SharedLog};
 use trunkline_runtime::facts::FactReader;
 
 const SEGMENT_BYTES: u64 = 600;
@@ -253,11 +253,24 @@ async fn a_log_is_only_opened_by_one_process_of_its_own_cluster() {
     assert!(opened("test", 1).contains(&in_use), "{}", opened("test", 1));
     drop(log);
     assert!(opened("another", 1).contains("belongs to cluster test, not to another"));
-    assert!(opened("test", 4).contains("has 1 cells, not 4"));
     assert!(opened("two\nlines", 1).contains("one line of text"));
     assert_eq!(EmbeddedLog::cluster_of(dir.path()).unwrap().as_deref(), Some("test"));
     let nothing = TempDir::new().unwrap();
     assert_eq!(EmbeddedLog::cluster_of(nothing.path()).unwrap(), None);
     let refused = EmbeddedLog::open_read_only(nothing.path()).map(|_| ()).unwrap_err();
     assert!(refused.to_string().contains("there is no log in"), "{refused}");
+}
+
+#[tokio::test]
+async fn cells_may_be_added_and_never_taken_away() {
+    let dir = TempDir::new().unwrap();
+    let (log, _) = open(dir.path(), 1 << 20);
+    log.append(LOG, CELL, record(0, "before")).unwrap().await.unwrap();
+    drop(log);
+    let (log, _) = EmbeddedLog::open(EmbeddedOptions { cells: 3, ..options(dir.path(), 1 << 20) }).unwrap();
+    assert_eq!(read(&log).await, [b"before"]);
+    log.append(LOG, Cell(2), record(0, "new")).unwrap().await.unwrap();
+    drop(log);
+    let refused = EmbeddedLog::open(options(dir.path(), 1 << 20)).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("has 3 cells, which cannot become 1"), "{refused}");
 }

@@ -97,10 +97,14 @@ fn text(out: &mut Vec<u8>, text: &str) {
 /// XORs the bytes at `offset` of segment `base`, a multiple of 8, with their key; twice is nothing.
 pub fn whiten(base: u64, offset: u64, bytes: &mut [u8]) {
     debug_assert_eq!(offset % ALIGNMENT as u64, 0, "whitening starts at a word");
-    for (word, offset) in bytes.chunks_mut(ALIGNMENT).zip((offset..).step_by(ALIGNMENT)) {
-        for (byte, key) in word.iter_mut().zip(key(base, offset).to_le_bytes()) {
-            *byte ^= key;
-        }
+    let (words, rest) = bytes.as_chunks_mut::<ALIGNMENT>();
+    let mut at = offset;
+    for word in words {
+        *word = (u64::from_le_bytes(*word) ^ key(base, at)).to_le_bytes();
+        at += ALIGNMENT as u64;
+    }
+    for (byte, key) in rest.iter_mut().zip(key(base, at).to_le_bytes()) {
+        *byte ^= key;
     }
 }
 

@@ -46,7 +46,7 @@ pub struct EmbeddedOptions {
     pub dir: PathBuf,
     /// The cluster it belongs to: one line of text, minted once. A directory of another cluster is refused.
     pub cluster: String,
-    /// Partitions a log; fixed when the directory is made.
+    /// Partitions a log. More may be added later; there never are fewer.
     pub cells: u32,
     /// A segment ends when the next record would make it longer, in bytes. At most 1 GiB.
     pub segment_bytes: u64,
@@ -107,7 +107,7 @@ impl EmbeddedLog {
     /// damaged partition is quarantined and reported, and the others work. Blocks: about a second a gigabyte.
     ///
     /// # Errors
-    /// When the directory is in use, belongs to another cluster, has another number of cells, or cannot be read.
+    /// When the directory is in use, belongs to another cluster, has more cells, or cannot be read.
     pub fn open(options: EmbeddedOptions) -> Result<(Self, OpenReport), OpenError> {
         options.check()?;
         let dir = &options.dir;
@@ -120,23 +120,24 @@ impl EmbeddedLog {
                 let (found, expected) = (found.cluster.clone(), expected.cluster);
                 return Err(OpenError::OtherCluster { dir: dir.clone(), found, expected });
             }
-            Some(found) if found.cells != expected.cells => {
+            Some(found) if found.cells > expected.cells => {
                 let (found, expected) = (found.cells, expected.cells);
-                return Err(OpenError::OtherCells { dir: dir.clone(), found, expected });
+                return Err(OpenError::FewerCells { dir: dir.clone(), found, expected });
             }
             _ => {}
         }
+        let cells_before = found.as_ref().map_or(0, |found| found.cells);
         let mut report = OpenReport::default();
         let mut partitions = Vec::new();
         for log in LogName::ALL {
             for cell in (0..options.cells).map(Cell) {
-                let (partition, found) = open::partition(&options, log, cell, found.is_none())?;
+                let (partition, found) = open::partition(&options, log, cell, cell.0 >= cells_before)?;
                 partitions.push(Arc::new(partition));
                 report.partitions.push(found);
             }
             sync_dir(&dir.join(log.as_str()))?;
         }
-        if found.is_none() {
+        if found.as_ref() != Some(&expected) {
             sync_dir(dir)?;
             expected.write(dir)?;
         }

@@ -35,9 +35,9 @@ pub enum OpenError {
         /// As configured.
         expected: String,
     },
-    /// It was made for another number of cells, which cannot be changed later.
-    #[error("the log in {} has {found} cells, not {expected}", dir.display())]
-    OtherCells {
+    /// It has more cells than are configured; their records would be out of reach.
+    #[error("the log in {} has {found} cells, which cannot become {expected}", dir.display())]
+    FewerCells {
         /// The directory.
         dir: PathBuf,
         /// As written there.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use trunkline_domain::vocabulary::{Cell, LogName, Position};
@@ -42,6 +43,8 @@ enum Phase {
 struct State {
     phase: Phase,
     queue: VecDeque<Pending>,
+    /// How many must be queued before the writer wants to be woken.
+    wake_at: usize,
     /// Taken from the queue by the writer and not yet durable.
     in_flight_count: usize,
     pending_bytes: usize,
@@ -92,6 +95,7 @@ impl Partition {
             state: Mutex::new(State {
                 phase: ended.map_or(Phase::Open, Phase::Ended),
                 queue: VecDeque::new(),
+                wake_at: 1,
                 in_flight_count: 0,
                 pending_bytes: 0,
                 interrupted: BTreeSet::new(),
@@ -128,28 +132,35 @@ impl Partition {
         let (completion, ticket) = AppendTicket::new(log, cell);
         state.pending_bytes += size;
         state.queue.push_back(Pending { record, completion });
+        let enough = state.queue.len() >= state.wake_at;
         drop(state);
-        self.wake.notify_one();
+        if enough {
+            self.wake.notify_one();
+        }
         Ok(ticket)
     }
 
     /// Everything queued, for the writer to make durable; waits for the first. `None` when there is nothing more to do.
-    pub fn take_batch(&self) -> Option<VecDeque<Pending>> {
+    ///
+    /// Then it lingers until `wanted` are there, but no longer than `linger`: whoever was just acknowledged is about to
+    /// append again, and would else be split over two syncs for ever.
+    pub fn take_batch(&self, wanted: usize, linger: Duration) -> Option<VecDeque<Pending>> {
         let mut state = lock(&self.state);
-        loop {
-            match &state.phase {
-                Phase::Ended(_) => return None,
-                Phase::Open | Phase::Closing if !state.queue.is_empty() => {
-                    let batch = std::mem::take(&mut state.queue);
-                    state.in_flight_count = batch.len();
-                    return Some(batch);
-                }
-                Phase::Closing => return None,
-                Phase::Open => {
-                    state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
-            }
+        state = self
+            .wake
+            .wait_while(state, |state| matches!(state.phase, Phase::Open) && state.queue.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        state.wake_at = wanted;
+        let too_few = |state: &mut State| matches!(state.phase, Phase::Open) && state.queue.len() < wanted;
+        (state, _) =
+            self.wake.wait_timeout_while(state, linger, too_few).unwrap_or_else(PoisonError::into_inner);
+        state.wake_at = 1;
+        if matches!(state.phase, Phase::Ended(_)) || state.queue.is_empty() {
+            return None;
         }
+        let batch = std::mem::take(&mut state.queue);
+        state.in_flight_count = batch.len();
+        Some(batch)
     }
 
     /// Records became durable: readers see them, then their tickets resolve.

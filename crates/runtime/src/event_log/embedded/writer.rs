@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::disk::no_room;
 use super::frame;
@@ -13,6 +14,9 @@ use crate::event_log::LogError;
 
 /// One write is at most about this large, in bytes; what is queued beyond it waits for the next sync.
 const WRITE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The writer waits for company at most this long, and at most a quarter of what the last commit took.
+const LINGER_MAX: Duration = Duration::from_millis(1);
 
 /// Appends to the last segment of a partition.
 pub struct Writer {
@@ -42,7 +46,9 @@ impl Writer {
 
     /// Until the partition closes or ends.
     pub fn run(mut self) {
-        while let Some(mut batch) = self.partition.take_batch() {
+        let (mut wanted, mut linger) = (1, Duration::ZERO);
+        while let Some(mut batch) = self.partition.take_batch(wanted, linger) {
+            let (taken, begun) = (batch.len(), Instant::now());
             while !batch.is_empty() {
                 #[cfg(feature = "contract")]
                 self.partition.disk.faults.wait_while_stalled();
@@ -56,6 +62,7 @@ impl Writer {
             if let Some(error) = self.partition.ended() {
                 self.partition.fail(batch, error, true);
             }
+            (wanted, linger) = (taken, (begun.elapsed() / 4).min(LINGER_MAX));
         }
     }
 
