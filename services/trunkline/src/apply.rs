@@ -97,7 +97,11 @@ fn refuse_problems(problems: &[pb::Problem]) -> Result<(), Failure> {
         .iter()
         .map(|it| format!("{}:{}:{}: {}", it.file_name, it.line_number, it.column_number, it.reason))
         .collect();
-    Err(Failure::usage(format!("the document has {} problem(s); nothing was applied\n{}", lines.len(), lines.join("\n"))))
+    Err(Failure::usage(format!(
+        "the document has {} problem(s); nothing was applied\n{}",
+        lines.len(),
+        lines.join("\n")
+    )))
 }
 
 fn say(json: bool, what: &str, revision: u64, changes: &[pb::Change]) {

@@ -11,7 +11,6 @@ use trunkline_domain::vocabulary::{ContactId, LogName, Position, Timestamp};
 use trunkline_proto::prose::prose;
 
 use crate::endpoints::DATA_DIR;
-use crate::history::Logs;
 use crate::{Failure, history, table};
 
 #[derive(Args)]
@@ -38,7 +37,7 @@ struct Line {
 pub(crate) async fn run(args: ContactArgs) -> Result<(), Failure> {
     let wanted = ContactId::parse(&args.contact_id).map_err(|error| Failure::usage(error.to_string()))?;
     let log = history::open(&args.data)?;
-    let logs = Logs::read(&log).await?;
+    let logs = history::read(&log).await?;
     let mut reporting = Reporting::default();
     let mut ledger = Ledger::default();
     let mut lines = Vec::new();
@@ -92,7 +91,8 @@ fn line<F: LogFact>(
     recorded: &Recorded<F>,
     any: fn(F) -> AnyFact,
 ) -> Option<Line> {
-    let ours = recorded.meta.correlation_id.as_ref() == Some(wanted) || recorded.fact.contact() == Some(wanted);
+    let ours =
+        recorded.meta.correlation_id.as_ref() == Some(wanted) || recorded.fact.contact() == Some(wanted);
     ours.then(|| Line {
         log: F::LOG,
         position,
@@ -127,7 +127,10 @@ fn print_text(lines: &[Line], cells: &[(Timestamp, String)], items: &[&Item]) {
             ]
         })
         .collect();
-    print!("{}", table::render(&["item", "invoice line", "measured ms", "billed ms", "price", "facts"], &rows));
+    print!(
+        "{}",
+        table::render(&["item", "invoice line", "measured ms", "billed ms", "price", "facts"], &rows)
+    );
 }
 
 fn print_json(wanted: &ContactId, lines: &[Line], cells: &[(Timestamp, String)], items: &[&Item]) {
@@ -153,7 +156,6 @@ fn print_json(wanted: &ContactId, lines: &[Line], cells: &[(Timestamp, String)],
             })
         })
         .collect();
-    let story =
-        serde_json::json!({"contact_id": wanted.as_str(), "facts": facts, "intervals": intervals, "items": rated});
+    let story = serde_json::json!({"contact_id": wanted.as_str(), "facts": facts, "intervals": intervals, "items": rated});
     println!("{story}");
 }

@@ -19,6 +19,8 @@ use trunkline_runtime::platform::{self, Endpoints, Platform};
 use trunkline_runtime::shutdown::{Drain, Shutdown};
 use trunkline_runtime::telemetry::{self, Telemetry, TelemetryConfig};
 
+use trunkline_media::Media;
+
 use crate::Failure;
 use crate::endpoints::{Addresses, DATA_DIR};
 use crate::history::LOG_DIR;
@@ -31,7 +33,7 @@ pub(crate) struct DevArgs {
     /// A TOML file with sections log, dev, telemetry and one per service.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// REST, page and gRPC passthrough; the same as `--set dev.http_listen=…`.
+    /// REST, page and gRPC passthrough; the same as `--set gateway.http_listen=…`.
     #[arg(long)]
     http: Option<String>,
     /// SIP over UDP and TCP; the same as `--set media.sip_listen=…`.
@@ -83,7 +85,6 @@ impl LogSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct DevSection {
-    http_listen: String,
     ops_listen: String,
     /// Where the services listen for each other; port 0 takes a free one each.
     grpc_ip: String,
@@ -93,12 +94,7 @@ struct DevSection {
 
 impl Default for DevSection {
     fn default() -> Self {
-        Self {
-            http_listen: "127.0.0.1:8080".into(),
-            ops_listen: "127.0.0.1:0".into(),
-            grpc_ip: "127.0.0.1".into(),
-            drain_ms_max: 8_000,
-        }
+        Self { ops_listen: "127.0.0.1:0".into(), grpc_ip: "127.0.0.1".into(), drain_ms_max: 8_000 }
     }
 }
 
@@ -108,12 +104,12 @@ struct Config {
     dev: DevSection,
     telemetry: TelemetryConfig,
     agent_state: trunkline_agent_state::Config,
-    billing: trunkline_billing::Config,
-    directory: trunkline_directory::Config,
-    gateway: trunkline_gateway::Config,
-    media: trunkline_media::Config,
-    reporting: trunkline_reporting::Config,
-    routing: trunkline_routing::Config,
+    billing: trunkline_billing::BillingConfig,
+    directory: trunkline_directory::DirectoryConfig,
+    gateway: trunkline_gateway::GatewayConfig,
+    media: trunkline_media::MediaConfig,
+    reporting: trunkline_reporting::ReportingConfig,
+    routing: trunkline_routing::RoutingConfig,
 }
 
 fn configure(args: &DevArgs) -> Result<Config, ConfigError> {
@@ -122,21 +118,24 @@ fn configure(args: &DevArgs) -> Result<Config, ConfigError> {
         settings = settings.file(file)?;
     }
     settings = settings.environment(std::env::vars())?;
-    let shorthand = [("dev.http_listen", &args.http), ("media.sip_listen", &args.sip), ("dev.ops_listen", &args.ops)];
-    let shorthand: Vec<String> =
-        shorthand.iter().filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={value}"))).collect();
+    let shorthand =
+        [("gateway.http_listen", &args.http), ("media.sip_listen", &args.sip), ("dev.ops_listen", &args.ops)];
+    let shorthand: Vec<String> = shorthand
+        .iter()
+        .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={value}")))
+        .collect();
     settings = settings.flags(args.settings.iter().chain(&shorthand).map(String::as_str))?;
     let config = Config {
         log: settings.section("log", LogSection::check)?,
         dev: settings.section("dev", |_: &DevSection| Ok(()))?,
         telemetry: settings.section("telemetry", TelemetryConfig::check)?,
         agent_state: settings.section("agent_state", trunkline_agent_state::Config::check)?,
-        billing: settings.section("billing", trunkline_billing::Config::check)?,
-        directory: settings.section("directory", trunkline_directory::Config::check)?,
-        gateway: settings.section("gateway", trunkline_gateway::Config::check)?,
-        media: settings.section("media", trunkline_media::Config::check)?,
-        reporting: settings.section("reporting", trunkline_reporting::Config::check)?,
-        routing: settings.section("routing", trunkline_routing::Config::check)?,
+        billing: settings.section("billing", trunkline_billing::BillingConfig::check)?,
+        directory: settings.section("directory", trunkline_directory::DirectoryConfig::check)?,
+        gateway: settings.section("gateway", trunkline_gateway::GatewayConfig::check)?,
+        media: settings.section("media", trunkline_media::MediaConfig::check)?,
+        reporting: settings.section("reporting", trunkline_reporting::ReportingConfig::check)?,
+        routing: settings.section("routing", trunkline_routing::RoutingConfig::check)?,
     };
     settings.finish()?;
     Ok(config)
@@ -152,7 +151,8 @@ pub(crate) fn create_log(data: &Path, cells: u32) -> Result<(), Failure> {
 fn open_log(data: &Path, section: &LogSection, mint: &Mint) -> Result<EmbeddedLog, Failure> {
     let dir = data.join(LOG_DIR);
     let failed = |error: trunkline_runtime::event_log::OpenError| Failure::world(error.to_string());
-    let cluster = EmbeddedLog::cluster_of(&dir).map_err(failed)?.unwrap_or_else(|| format!("cls_{}", mint.name()));
+    let cluster =
+        EmbeddedLog::cluster_of(&dir).map_err(failed)?.unwrap_or_else(|| format!("cls_{}", mint.name()));
     let (log, report) = EmbeddedLog::open(section.options(dir, cluster)).map_err(failed)?;
     for partition in report.torn() {
         let (name, cell, torn) = (partition.log, partition.cell, &partition.torn);
@@ -170,7 +170,8 @@ fn open_log(data: &Path, section: &LogSection, mint: &Mint) -> Result<EmbeddedLo
 struct Listeners(BTreeMap<&'static str, TcpListener>);
 
 impl Listeners {
-    const SERVICES: [&'static str; 6] = ["agent-state", "directory", "routing", "media", "reporting", "billing"];
+    const SERVICES: [&'static str; 6] =
+        ["agent-state", "directory", "routing", "media", "reporting", "billing"];
 
     fn bind(ip: &str) -> Result<Self, Failure> {
         let mut listeners = BTreeMap::new();
@@ -194,7 +195,8 @@ impl Listeners {
 }
 
 fn bind(address: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).map_err(|error| Failure::world(format!("could not listen on {address}: {error}")))
+    TcpListener::bind(address)
+        .map_err(|error| Failure::world(format!("could not listen on {address}: {error}")))
 }
 
 pub(crate) async fn run(args: DevArgs) -> Result<(), Failure> {
@@ -216,17 +218,8 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), Failure> {
 
     let mut listeners = Listeners::bind(&config.dev.grpc_ip)?;
     let grpc = listeners.addresses()?;
-    let http = bind(&config.dev.http_listen)?;
+    let http = bind(&config.gateway.http_listen.to_string())?;
     let ops = bind(&config.dev.ops_listen)?;
-    let sip = trunkline_media::bind_sip(&config.media).map_err(|error| Failure::world(error.to_string()))?;
-    let addresses = Addresses {
-        ready: true,
-        http: http.local_addr()?.to_string(),
-        sip: sip.local_addr().to_string(),
-        ops: ops.local_addr()?.to_string(),
-        grpc: grpc.clone(),
-        pid: std::process::id(),
-    };
     let address = |service: &str| grpc.get(service).cloned().unwrap_or_default();
     let health = Health::new();
     let starting = health.component("dev");
@@ -248,28 +241,39 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), Failure> {
         },
     };
 
+    let media = Media::start(config.media, platform.for_service("media"))
+        .await
+        .map_err(|error| Failure::world(chain(&error)))?;
+    let addresses = Addresses {
+        ready: true,
+        http: http.local_addr()?.to_string(),
+        sip: media.sip_address().to_string(),
+        ops: ops.local_addr()?.to_string(),
+        grpc,
+        pid: std::process::id(),
+    };
+
     // What takes work in is drained first, what the others stand on last.
     let mut drain = Drain::new();
     let failed = Arc::new(std::sync::Mutex::new(None::<String>));
     macro_rules! service {
-        ($name:literal, $crate_name:ident, $config:expr, $listener:expr $(, $extra:expr)*) => {{
+        ($name:literal, $crate_name:ident, $config:expr, $listener:expr) => {{
             let stage = drain.stage($name);
-            let platform = platform.for_service($name);
-            let inner = stage.clone();
-            let (config, listener) = ($config, $listener);
-            start(&stage, $name, &failed, $crate_name::run(config, listener, $($extra,)* platform, inner));
+            let (config, listener, platform) = ($config, $listener, platform.for_service($name));
+            start(&stage, $name, &failed, $crate_name::run(config, listener, platform, stage.clone()));
         }};
     }
     service!("gateway", trunkline_gateway, config.gateway, http);
-    service!("media", trunkline_media, config.media, listeners.take("media")?, sip);
+    let media_stage = drain.stage("media");
+    start(&media_stage, "media", &failed, media.serve(listeners.take("media")?, media_stage.clone()));
     service!("routing", trunkline_routing, config.routing, listeners.take("routing")?);
     service!("billing", trunkline_billing, config.billing, listeners.take("billing")?);
     service!("reporting", trunkline_reporting, config.reporting, listeners.take("reporting")?);
     service!("directory", trunkline_directory, config.directory, listeners.take("directory")?);
     service!("agent-state", trunkline_agent_state, config.agent_state, listeners.take("agent-state")?);
     let ops_stage = drain.stage("ops");
-    let inner = ops_stage.clone();
-    start(&ops_stage, "ops", &failed, telemetry::ops::serve(ops, health.clone(), telemetry.clone(), inner));
+    let ops_server = telemetry::ops::serve(ops, health.clone(), telemetry.clone(), ops_stage.clone());
+    start(&ops_stage, "ops", &failed, ops_server);
     starting.ready();
 
     let stop = stop_signal()?;
@@ -309,12 +313,7 @@ fn start<E: std::error::Error + Send + 'static>(
     let (ended, failed) = (stage.clone(), failed.clone());
     stage.spawn(name, async move {
         if let Err(error) = service.await {
-            let mut text = format!("{name}: {error}");
-            let mut source = error.source();
-            while let Some(cause) = source {
-                text = format!("{text}: {cause}");
-                source = cause.source();
-            }
+            let text = format!("{name}: {}", chain(&error));
             tracing::error!(service = name, error = %text, "service failed");
             if let Ok(mut first) = failed.lock() {
                 first.get_or_insert(text);
@@ -322,6 +321,17 @@ fn start<E: std::error::Error + Send + 'static>(
         }
         ended.begin();
     });
+}
+
+/// An error with all its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 /// Ready for a moment is not ready: components register while services start. Resolves when the process was ready and

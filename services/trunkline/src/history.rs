@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use trunkline_domain::facts::{AgentFact, BillingFact, ContactFact, Delivered, DirectoryFact, RoutingFact};
+use trunkline_chaos::History;
+use trunkline_domain::facts::Delivered;
 use trunkline_domain::vocabulary::{Cell, LogName};
 use trunkline_proto::convert::WireFact;
 use trunkline_runtime::event_log::{EmbeddedLog, LogError, ReadFrom, SharedLog};
@@ -27,32 +28,16 @@ pub(crate) fn open(data: &Path) -> Result<SharedLog, Failure> {
     Ok(Arc::new(log))
 }
 
-/// Every record that counts, cell after cell, log by log.
-pub(crate) struct Logs {
-    /// Of the directory log.
-    pub directory: Vec<(Cell, Delivered<DirectoryFact>)>,
-    /// Of the contacts log.
-    pub contacts: Vec<(Cell, Delivered<ContactFact>)>,
-    /// Of the routing log.
-    pub routing: Vec<(Cell, Delivered<RoutingFact>)>,
-    /// Of the agents log.
-    pub agents: Vec<(Cell, Delivered<AgentFact>)>,
-    /// Of the billing log.
-    pub billing: Vec<(Cell, Delivered<BillingFact>)>,
-}
-
-impl Logs {
-    /// Reads everything up to where each partition ends now.
-    pub(crate) async fn read(log: &SharedLog) -> Result<Self, Failure> {
-        let failed = |error: LogError| Failure::world(error.to_string());
-        Ok(Self {
-            directory: read_all(log).await.map_err(failed)?,
-            contacts: read_all(log).await.map_err(failed)?,
-            routing: read_all(log).await.map_err(failed)?,
-            agents: read_all(log).await.map_err(failed)?,
-            billing: read_all(log).await.map_err(failed)?,
-        })
-    }
+/// Reads everything that counts, up to where each partition ends now.
+pub(crate) async fn read(log: &SharedLog) -> Result<History, Failure> {
+    let failed = |error: LogError| Failure::world(error.to_string());
+    Ok(History {
+        directory: read_all(log).await.map_err(failed)?,
+        contacts: read_all(log).await.map_err(failed)?,
+        routing: read_all(log).await.map_err(failed)?,
+        agents: read_all(log).await.map_err(failed)?,
+        billing: read_all(log).await.map_err(failed)?,
+    })
 }
 
 async fn read_all<F: WireFact>(log: &SharedLog) -> Result<Vec<(Cell, Delivered<F>)>, LogError> {

@@ -9,7 +9,6 @@ use trunkline_domain::kernel::Projection;
 use trunkline_domain::reporting::Reporting;
 
 use crate::endpoints::DATA_DIR;
-use crate::history::Logs;
 use crate::{Failure, history, table};
 
 #[derive(Args)]
@@ -24,7 +23,7 @@ pub(crate) struct ReplayArgs {
 
 pub(crate) async fn run(args: ReplayArgs) -> Result<(), Failure> {
     let log = history::open(&args.data)?;
-    let logs = Logs::read(&log).await?;
+    let logs = history::read(&log).await?;
     let mut directory = Directory::default();
     let mut reporting = Reporting::default();
     let mut ledger = Ledger::default();

@@ -59,7 +59,8 @@ pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
         if args.log == "all" { LogName::ALL.to_vec() } else { vec![history::log_named(&args.log)?] };
     let (sender, mut lines) = tokio::sync::mpsc::channel::<Result<Line, LogError>>(1024);
     for name in &wanted {
-        for cell in (0..log.cell_count()).map(Cell).filter(|cell| args.cell.is_none_or(|only| only == cell.0)) {
+        for cell in (0..log.cell_count()).map(Cell).filter(|cell| args.cell.is_none_or(|only| only == cell.0))
+        {
             let (log, sender, follow) = (log.clone(), sender.clone(), args.follow);
             let any = *name;
             tokio::spawn(async move {
@@ -67,10 +68,16 @@ pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
                     LogName::Directory => {
                         feed::<DirectoryFact>(&log, cell, follow, &sender, AnyFact::Directory).await
                     }
-                    LogName::Contacts => feed::<ContactFact>(&log, cell, follow, &sender, AnyFact::Contacts).await,
-                    LogName::Routing => feed::<RoutingFact>(&log, cell, follow, &sender, AnyFact::Routing).await,
+                    LogName::Contacts => {
+                        feed::<ContactFact>(&log, cell, follow, &sender, AnyFact::Contacts).await
+                    }
+                    LogName::Routing => {
+                        feed::<RoutingFact>(&log, cell, follow, &sender, AnyFact::Routing).await
+                    }
                     LogName::Agents => feed::<AgentFact>(&log, cell, follow, &sender, AnyFact::Agents).await,
-                    LogName::Billing => feed::<BillingFact>(&log, cell, follow, &sender, AnyFact::Billing).await,
+                    LogName::Billing => {
+                        feed::<BillingFact>(&log, cell, follow, &sender, AnyFact::Billing).await
+                    }
                 };
                 if let Err(error) = result {
                     let _ = sender.send(Err(error)).await;

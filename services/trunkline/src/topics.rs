@@ -45,7 +45,9 @@ pub(crate) async fn run(args: TopicsArgs) -> Result<(), Failure> {
     for name in LogName::ALL {
         for cell in (0..log.cell_count()).map(Cell) {
             let (state, end) = match log.end(name, cell).await {
-                Ok(end) => ("good".to_owned(), end.map(|end| end.0.to_string()).unwrap_or_else(|| "-".into())),
+                Ok(end) => {
+                    ("good".to_owned(), end.map(|end| end.0.to_string()).unwrap_or_else(|| "-".into()))
+                }
                 Err(error) => {
                     damaged.push(error.to_string());
                     (error.to_string(), "?".into())
