@@ -1,0 +1,106 @@
+//! Routing's commands.
+
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::oneshot;
+use tonic::{Request, Response, Status};
+use trunkline_domain::media::Offer;
+use trunkline_domain::vocabulary::{AgentId, Cell, ContactId, Epoch, OfferId, Timestamp};
+use trunkline_proto::media::v1::media_service_server::MediaService;
+use trunkline_proto::media::v1::{
+    CancelOfferRequest, CancelOfferResponse, OfferContactRequest, OfferContactResponse,
+};
+use trunkline_runtime::grpc::{RejectionKind, status_of};
+use trunkline_runtime::telemetry;
+
+use crate::contact_task::{Letter, OfferReply};
+use crate::shell::Node;
+use crate::sip::stack::lock;
+
+/// Answers `trunkline.media.v1.MediaService`.
+pub(crate) struct Commands(pub Arc<Node>);
+
+impl Commands {
+    /// Refuses a routing owner who was superseded.
+    fn check_epoch(&self, cell: u32, epoch: u64) -> Result<(), Status> {
+        let mut epochs = lock(&self.0.routing_epochs);
+        let highest = epochs.entry(Cell(cell)).or_default();
+        if Epoch(epoch) < *highest {
+            let message = format!("routing epoch {epoch} of cell {cell} was superseded by {highest}");
+            return Err(status_of(RejectionKind::FailedPrecondition, "STALE_EPOCH", message));
+        }
+        *highest = Epoch(epoch);
+        Ok(())
+    }
+}
+
+fn gone(contact_id: &ContactId) -> Status {
+    let message = format!("contact {contact_id} is not, or no longer, on this node");
+    status_of(RejectionKind::NotFound, "CONTACT_GONE", message)
+}
+
+fn id<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Status> {
+    text.parse()
+        .map_err(|error: T::Err| status_of(RejectionKind::InvalidArgument, "BAD_ID", error.to_string()))
+}
+
+#[tonic::async_trait]
+impl MediaService for Commands {
+    async fn offer_contact(
+        &self,
+        request: Request<OfferContactRequest>,
+    ) -> Result<Response<OfferContactResponse>, Status> {
+        let traceparent = telemetry::extract(&request);
+        let OfferContactRequest {
+            offer_id,
+            contact_id,
+            agent_id,
+            token,
+            cell,
+            routing_epoch,
+            expires_at_ms,
+            visit,
+        } = request.into_inner();
+        let (offer_id, contact_id, agent_id): (OfferId, ContactId, AgentId) =
+            (id(&offer_id)?, id(&contact_id)?, id(&agent_id)?);
+        self.check_epoch(cell, routing_epoch)?;
+        let contact = self.0.contact(&contact_id).ok_or_else(|| gone(&contact_id))?;
+        let device_uri = {
+            let phones = self.0.phones.read().unwrap_or_else(PoisonError::into_inner);
+            phones.to_call(&agent_id, self.0.now()).map(|phone| phone.contact_uri.clone())
+        };
+        let offer = Box::new(Offer {
+            offer_id,
+            agent_id,
+            token,
+            visit,
+            expires_at: Timestamp(expires_at_ms),
+            leg_id: self.0.platform.mint.leg(),
+            device_uri,
+        });
+        let (reply, answer) = oneshot::channel();
+        let letter = Letter::Offer { offer, traceparent, reply };
+        contact.send(letter).await.map_err(|_| gone(&contact_id))?;
+        match answer.await {
+            Ok(OfferReply::Taken) => Ok(Response::new(OfferContactResponse {})),
+            Ok(OfferReply::Gone) | Err(_) => Err(gone(&contact_id)),
+        }
+    }
+
+    async fn cancel_offer(
+        &self,
+        request: Request<CancelOfferRequest>,
+    ) -> Result<Response<CancelOfferResponse>, Status> {
+        let CancelOfferRequest { offer_id, contact_id, cell, routing_epoch } = request.into_inner();
+        let (offer_id, contact_id): (OfferId, ContactId) = (id(&offer_id)?, id(&contact_id)?);
+        self.check_epoch(cell, routing_epoch)?;
+        if let Some(contact) = self.0.contact(&contact_id) {
+            let (reply, answer) = oneshot::channel();
+            if contact.send(Letter::CancelOffer { offer_id, reply }).await.is_ok() {
+                let _ = answer.await;
+            }
+        }
+        // An offer for a contact that is over is over.
+        Ok(Response::new(CancelOfferResponse {}))
+    }
+}
