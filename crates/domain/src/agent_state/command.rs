@@ -149,10 +149,13 @@ pub enum Action {
     },
     /// Time has passed: everything due by `proposed_at` happens. The leader proposes it at the next deadline.
     Expire,
-    /// Every fact up to and including this Raft index is durable in the agents log.
+    /// Every fact up to and including this Raft index is durable in the agents log. Counts only in an entry of the
+    /// term it was published under: what a leader wrote after it was deposed is void for every reader.
     AdvancePublished {
         /// The index.
         through: u64,
+        /// The term it was published under.
+        term: u64,
     },
 }
 

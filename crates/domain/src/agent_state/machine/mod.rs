@@ -37,6 +37,7 @@ enum Due {
 /// One application: where its facts go.
 struct Turn {
     index: u64,
+    term: u64,
     traceparent: String,
 }
 
@@ -85,8 +86,8 @@ impl Machine {
     /// Applies one command of the entry at a Raft index. Indexes never fall; the commands of one entry are applied in
     /// order with the same index.
     ///
-    /// `term` is taken for the record's sake alone: no rule depends on who led.
-    pub fn apply(&mut self, index: u64, _term: u64, command: Command) -> Reply {
+    /// `term` is that of the entry; only [`Action::AdvancePublished`] looks at it.
+    pub fn apply(&mut self, index: u64, term: u64, command: Command) -> Reply {
         let Command { command_id, proposed_at, traceparent, action } = command;
         if let Some(answer) = self.state.answers.get(&command_id) {
             return if answer.kind == action.kind() {
@@ -101,7 +102,7 @@ impl Machine {
             (self.state.fact_count, self.state.wish_count) = (0, 0);
         }
         self.state.now = self.state.now.max(proposed_at);
-        let mut turn = Turn { index, traceparent: String::new() };
+        let mut turn = Turn { index, term, traceparent: String::new() };
         self.settle(&mut turn);
         turn.traceparent = traceparent;
         let (kind, remembered) = (action.kind(), action.remembered());
@@ -181,7 +182,12 @@ impl Machine {
                 self.release_lease(turn, resource, &holder, epoch)
             }
             Action::Expire => Ok(Done::Expired),
-            Action::AdvancePublished { through } => Ok(self.advance_published(through)),
+            Action::AdvancePublished { through, term } => {
+                if term == turn.term {
+                    self.advance_published(through);
+                }
+                Ok(Done::Advanced)
+            }
         }
     }
 
@@ -274,13 +280,12 @@ impl Machine {
         }
     }
 
-    fn advance_published(&mut self, through: u64) -> Done {
+    fn advance_published(&mut self, through: u64) {
         self.state.published = self.state.published.max(through);
         while let Some(first) = self.state.outbox.first_entry().filter(|it| it.key().index <= through) {
             self.touched.outbox.insert(*first.key());
             first.remove();
         }
-        Done::Advanced
     }
 
     /// The one way an agent changes: indexes, deadlines, `since` and the outbox follow.

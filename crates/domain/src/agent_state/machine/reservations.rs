@@ -91,6 +91,7 @@ impl Machine {
             return Err(Rejection::WrongNode);
         }
         self.current(&media_resource(node_id), media_epoch)?;
+        self.continue_trace(turn, agent_id);
         self.change(turn, agent_id, now, Agent::accept)?;
         Ok(Done::Accepted)
     }
@@ -127,8 +128,19 @@ impl Machine {
             _ => {}
         }
         let policy = self.policy(&held.wish.queue_id);
+        self.continue_trace(turn, agent_id);
         self.change(turn, agent_id, now, |agent, facts| agent.release(now, outcome, policy, facts));
         Ok(Done::Released { released: true })
+    }
+
+    /// What follows by itself belongs to the trace of the last command about the reservation.
+    fn continue_trace(&mut self, turn: &Turn, agent_id: &AgentId) {
+        if turn.traceparent.is_empty() {
+            return;
+        }
+        if let Some(held) = self.state.agents.get_mut(agent_id).and_then(|it| it.reservation.as_mut()) {
+            held.traceparent.clone_from(&turn.traceparent);
+        }
     }
 
     fn live(&self, agent_id: &AgentId, offer_id: &OfferId, token: u64) -> Option<&Reservation> {

@@ -48,14 +48,14 @@ fn each_wish_of_a_turn_is_answered_alone() {
         .collect();
     expect![[r#"
         ofr_c-anna token 8192
-        ofr_d-anna already_reserved: agent is already reserved for offer ofr_c-anna
-        ofr_c-ben contact_reserved: contact is already reserved for offer ofr_c-anna
-        ofr_d-ben unknown_queue: the directory knows no such queue
-        ofr_d-nobody unknown_agent: the directory knows no agent agt_nobody
-        ofr_d-zoe not_signed_in: agent is not signed in
-        ofr_d-ben deadline_passed: deadline is not in the future
-        ofr_d-ben deadline_too_far: deadline is too far in the future
-        ofr_d-ben stale_epoch: epoch of media/nod_gone is not current
+        ofr_d-anna ALREADY_RESERVED: agent is already reserved for offer ofr_c-anna
+        ofr_c-ben CONTACT_RESERVED: contact is already reserved for offer ofr_c-anna
+        ofr_d-ben UNKNOWN_QUEUE: the directory knows no such queue
+        ofr_d-nobody UNKNOWN_AGENT: the directory knows no agent agt_nobody
+        ofr_d-zoe NOT_SIGNED_IN: agent is not signed in
+        ofr_d-ben DEADLINE_PASSED: deadline is not in the future
+        ofr_d-ben DEADLINE_TOO_FAR: deadline is too far in the future
+        ofr_d-ben STALE_EPOCH: epoch of media/nod_gone is not current
         ofr_d-ben token 8201
         ofr_d-ben token 8201
     "#]]
@@ -473,7 +473,10 @@ fn a_full_outbox_refuses_what_starts_work_and_takes_what_ends_it() {
     assert_eq!(world.apply(sign_in("ben")), Err(Rejection::OutboxFull));
     let ended = world.apply(release("anna", "c", 6144, ReleaseOutcome::Declined));
     assert_eq!(ended, Ok(Done::Released { released: true }));
-    assert_eq!(world.apply(Action::AdvancePublished { through: world.index }), Ok(Done::Advanced));
+    let advance = |term| Action::AdvancePublished { through: 1_000, term };
+    assert_eq!(world.apply(advance(0)), Ok(Done::Advanced));
+    assert!(!world.machine.state().outbox.is_empty(), "published under another term");
+    assert_eq!(world.apply(advance(1)), Ok(Done::Advanced));
     assert!(world.machine.state().outbox.is_empty());
     assert!(world.apply(sign_in("ben")).is_ok());
 }

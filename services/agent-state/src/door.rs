@@ -1,0 +1,297 @@
+//! The door: requests become commands, replies become responses, rejections become statuses. Nothing wrong gets past it.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use tonic::Status;
+use trunkline_domain::agent_state::{
+    Action, Command, Device, Done, QueuePolicy, Rejection, Roster, Wish, WishAnswer,
+};
+use trunkline_domain::vocabulary::{Cell, Epoch, IdError, Millis, Timestamp};
+use trunkline_proto::agent_state::v1 as api;
+use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
+use trunkline_proto::convert::release_outcome;
+use trunkline_runtime::grpc::{Refusal, RejectionKind, refuse, status_of};
+
+/// The longest reason taken, in bytes.
+const REASON_LEN_MAX: usize = 200;
+/// The longest resource name and address taken, in bytes.
+const NAME_LEN_MAX: usize = 128;
+/// The longest SIP URI taken, in bytes.
+const URI_LEN_MAX: usize = 1024;
+/// The longest time span taken, in ms: a year.
+const SPAN_MAX: i64 = 366 * 24 * 3600 * 1000;
+
+/// A request or a logged command that is not one.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// The bytes are no batch of commands.
+    #[error("bytes are no batch of commands")]
+    Undecodable(#[from] prost::DecodeError),
+    /// A command without an action, or with one this program does not know.
+    #[error("command has no action that is known here")]
+    NoAction,
+    /// An id is not one.
+    #[error("{field}: {source}")]
+    Id {
+        /// Where.
+        field: &'static str,
+        /// Why.
+        source: IdError,
+    },
+    /// A field is outside its bounds.
+    #[error("{field} {problem}")]
+    Field {
+        /// Where.
+        field: &'static str,
+        /// Why.
+        problem: &'static str,
+    },
+}
+
+impl From<DoorError> for Status {
+    fn from(error: DoorError) -> Self {
+        status_of(RejectionKind::InvalidArgument, "INVALID_ARGUMENT", error.to_string())
+    }
+}
+
+/// The commands of an entry's payload.
+///
+/// # Errors
+/// When one of them cannot be read: it was logged by a newer program.
+pub fn commands(batch: &[u8]) -> Result<Vec<Command>, DoorError> {
+    api::LoggedBatch::decode(batch)?.commands.into_iter().map(command).collect()
+}
+
+/// One command. The leader calls it before proposing, every replica before applying.
+///
+/// # Errors
+/// When a field is missing, malformed or out of bounds.
+pub fn command(logged: api::LoggedCommand) -> Result<Command, DoorError> {
+    let api::LoggedCommand { proposed_at_ms, traceparent, action } = logged;
+    let (command_id, action) = read(action.ok_or(DoorError::NoAction)?)?;
+    let command_id = id(&command_id, "command_id")?;
+    Ok(Command { command_id, proposed_at: Timestamp(proposed_at_ms), traceparent, action })
+}
+
+fn read(action: Logged) -> Result<(String, Action), DoorError> {
+    Ok(match action {
+        Logged::SignIn(it) => {
+            let site_id = if it.site_id.is_empty() { None } else { Some(id(&it.site_id, "site_id")?) };
+            let session_id = id(&it.session_id, "session_id")?;
+            let action = Action::SignIn { agent_id: id(&it.agent_id, "agent_id")?, session_id, site_id };
+            (it.command_id, action)
+        }
+        Logged::SignOut(it) => {
+            let reason = text(it.reason, "reason", REASON_LEN_MAX)?;
+            (it.command_id, Action::SignOut { agent_id: id(&it.agent_id, "agent_id")?, reason })
+        }
+        Logged::GoReady(it) => (it.command_id, Action::GoReady { agent_id: id(&it.agent_id, "agent_id")? }),
+        Logged::GoNotReady(it) => {
+            let agent_id = id(&it.agent_id, "agent_id")?;
+            let reason = required(it.reason, "reason", REASON_LEN_MAX)?;
+            let duration = span(it.duration_ms, "duration_ms")?;
+            (it.command_id, Action::GoNotReady { agent_id, reason, duration })
+        }
+        Logged::FinishWrapUp(it) => {
+            (it.command_id, Action::FinishWrapUp { agent_id: id(&it.agent_id, "agent_id")? })
+        }
+        Logged::RegisterDevice(it) => {
+            let device = Device {
+                contact_uri: required(it.contact_uri, "contact_uri", URI_LEN_MAX)?,
+                node_id: id(&it.node_id, "node_id")?,
+                expires_at: Timestamp(it.expires_at_ms),
+            };
+            let agent_id = id(&it.agent_id, "agent_id")?;
+            let device_id = id(&it.device_id, "device_id")?;
+            (it.command_id, Action::RegisterDevice { agent_id, device_id, device })
+        }
+        Logged::UnregisterDevice(it) => {
+            let agent_id = id(&it.agent_id, "agent_id")?;
+            let device_id = id(&it.device_id, "device_id")?;
+            let reason = text(it.reason, "reason", REASON_LEN_MAX)?;
+            (it.command_id, Action::UnregisterDevice { agent_id, device_id, reason })
+        }
+        Logged::DefineRoster(it) => {
+            let mut agents = BTreeMap::new();
+            for agent in it.agents {
+                agents.insert(id(&agent.agent_id, "agents.agent_id")?, Cell(agent.cell));
+            }
+            let mut queues = BTreeMap::new();
+            for queue in it.queues {
+                let wrap_up = span(queue.wrap_up_ms, "queues.wrap_up_ms")?;
+                let policy = QueuePolicy { wrap_up, miss_count_max: queue.miss_count_max };
+                queues.insert(id(&queue.queue_id, "queues.queue_id")?, policy);
+            }
+            let roster = Roster { revision: it.directory_revision, agents, queues };
+            (it.command_id, Action::DefineRoster(roster))
+        }
+        Logged::ReserveAgents(it) => {
+            let wishes = it.wishes.into_iter().map(wish).collect::<Result<_, _>>()?;
+            let (cell, routing_epoch) = (Cell(it.cell), Epoch(it.routing_epoch));
+            (it.command_id, Action::ReserveAgents { cell, routing_epoch, wishes })
+        }
+        Logged::AcceptReservation(it) => {
+            let action = Action::AcceptReservation {
+                agent_id: id(&it.agent_id, "agent_id")?,
+                offer_id: id(&it.offer_id, "offer_id")?,
+                token: it.token,
+                node_id: id(&it.node_id, "node_id")?,
+                media_epoch: Epoch(it.media_epoch),
+            };
+            (it.command_id, action)
+        }
+        Logged::ReleaseReservation(it) => {
+            let outcome = release_outcome(it.outcome)
+                .map_err(|_| DoorError::Field { field: "outcome", problem: "is not a known outcome" })?;
+            let action = Action::ReleaseReservation {
+                agent_id: id(&it.agent_id, "agent_id")?,
+                offer_id: id(&it.offer_id, "offer_id")?,
+                token: it.token,
+                outcome,
+                node_id: id(&it.node_id, "node_id")?,
+                epoch: Epoch(it.epoch),
+            };
+            (it.command_id, action)
+        }
+        Logged::AcquireLease(it) => {
+            let resource = resource(it.resource)?;
+            let holder = id(&it.holder, "holder")?;
+            let address = text(it.address, "address", NAME_LEN_MAX)?;
+            (it.command_id, Action::AcquireLease { resource, holder, ttl: Millis(it.ttl_ms), address })
+        }
+        Logged::RenewLease(it) => {
+            let (resource, holder) = (resource(it.resource)?, id(&it.holder, "holder")?);
+            let (epoch, ttl) = (Epoch(it.epoch), Millis(it.ttl_ms));
+            (it.command_id, Action::RenewLease { resource, holder, epoch, ttl })
+        }
+        Logged::ReleaseLease(it) => {
+            let (resource, holder) = (resource(it.resource)?, id(&it.holder, "holder")?);
+            (it.command_id, Action::ReleaseLease { resource, holder, epoch: Epoch(it.epoch) })
+        }
+        Logged::DeadlineTick(it) => (it.command_id, Action::Expire),
+        Logged::OutboxAdvance(it) => {
+            (it.command_id, Action::AdvancePublished { through: it.published_raft_index, term: it.term })
+        }
+    })
+}
+
+fn wish(it: api::ReservationWish) -> Result<Wish, DoorError> {
+    Ok(Wish {
+        offer_id: id(&it.offer_id, "wishes.offer_id")?,
+        agent_id: id(&it.agent_id, "wishes.agent_id")?,
+        contact_id: id(&it.contact_id, "wishes.contact_id")?,
+        company_id: id(&it.company_id, "wishes.company_id")?,
+        queue_id: id(&it.queue_id, "wishes.queue_id")?,
+        node_id: id(&it.node_id, "wishes.node_id")?,
+        expires_at: Timestamp(it.expires_at_ms),
+    })
+}
+
+fn id<T: std::str::FromStr<Err = IdError>>(text: &str, field: &'static str) -> Result<T, DoorError> {
+    text.parse().map_err(|source| DoorError::Id { field, source })
+}
+
+fn text(text: String, field: &'static str, len_max: usize) -> Result<String, DoorError> {
+    if text.len() <= len_max { Ok(text) } else { Err(DoorError::Field { field, problem: "is too long" }) }
+}
+
+fn required(it: String, field: &'static str, len_max: usize) -> Result<String, DoorError> {
+    if it.trim().is_empty() {
+        return Err(DoorError::Field { field, problem: "is missing" });
+    }
+    text(it, field, len_max)
+}
+
+fn span(ms: i64, field: &'static str) -> Result<Millis, DoorError> {
+    match ms {
+        0..=SPAN_MAX => Ok(Millis(ms)),
+        _ => Err(DoorError::Field { field, problem: "is not between 0 and a year" }),
+    }
+}
+
+fn resource(it: String) -> Result<String, DoorError> {
+    let problem = "must be 1 to 128 printable characters without spaces";
+    if it.is_empty() || it.len() > NAME_LEN_MAX || !it.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(DoorError::Field { field: "resource", problem });
+    }
+    Ok(it)
+}
+
+/// Which cells a command's facts would go to, beyond those of agents already known: the door refuses what no log has.
+pub fn highest_cell(action: &Action) -> Cell {
+    match action {
+        Action::DefineRoster(roster) => roster.agents.values().copied().max().unwrap_or_default(),
+        Action::AcquireLease { resource, .. } => trunkline_domain::agent_state::cell_of_resource(resource),
+        _ => Cell(0),
+    }
+}
+
+/// The answers to wishes.
+pub fn answers(answers: Vec<WishAnswer>) -> Vec<api::ReservationAnswer> {
+    let answer = |it: WishAnswer| match it.granted {
+        Ok(token) => {
+            api::ReservationAnswer { offer_id: it.offer_id.to_string(), token, refusal: String::new() }
+        }
+        Err(why) => api::ReservationAnswer {
+            offer_id: it.offer_id.to_string(),
+            token: 0,
+            refusal: why.code().to_owned(),
+        },
+    };
+    answers.into_iter().map(answer).collect()
+}
+
+/// A reply that does not belong to the action: a bug, told as one.
+pub fn unexpected(done: &Done) -> Status {
+    tracing::error!(?done, "reply does not belong to the command");
+    Status::internal("reply does not belong to the command")
+}
+
+/// The status of a rejection.
+pub fn rejected(rejection: &Rejection) -> Status {
+    refuse(&Refused(rejection))
+}
+
+struct Refused<'a>(&'a Rejection);
+
+impl std::fmt::Display for Refused<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Refusal for Refused<'_> {
+    fn kind(&self) -> RejectionKind {
+        match self.0 {
+            Rejection::UnknownAgent { .. } | Rejection::UnknownQueue => RejectionKind::NotFound,
+            Rejection::DeadlinePassed
+            | Rejection::DeadlineTooFar
+            | Rejection::TooManyWishes
+            | Rejection::OutcomeReserved { .. }
+            | Rejection::TtlOutOfBounds
+            | Rejection::CommandIdReused => RejectionKind::InvalidArgument,
+            Rejection::AlreadySignedIn { .. } => RejectionKind::AlreadyExists,
+            Rejection::StaleEpoch { .. } | Rejection::LeaseHeld { .. } => RejectionKind::Conflict,
+            Rejection::TooManyDevices | Rejection::TooManyLeases | Rejection::OutboxFull => {
+                RejectionKind::ResourceExhausted
+            }
+            Rejection::NotSignedIn
+            | Rejection::NotReady
+            | Rejection::AlreadyReserved { .. }
+            | Rejection::InWrapUp
+            | Rejection::NotInWrapUp
+            | Rejection::WrongCell
+            | Rejection::ContactReserved { .. }
+            | Rejection::NoSuchReservation
+            | Rejection::WrongNode
+            | Rejection::Unconfirmed
+            | Rejection::AlreadyAccepted
+            | Rejection::NotAccepted => RejectionKind::FailedPrecondition,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        self.0.code()
+    }
+}

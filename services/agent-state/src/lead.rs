@@ -1,0 +1,217 @@
+//! What only the leader does: it keeps time, publishes the outbox, and follows the directory.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use trunkline_domain::agent_state::{QueuePolicy, Reply, Roster};
+use trunkline_domain::directory::Directory;
+use trunkline_domain::facts::DirectoryFact;
+use trunkline_domain::kernel::Projection;
+use trunkline_domain::vocabulary::{Cell, Timestamp};
+use trunkline_proto::agent_state::v1 as api;
+use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
+use trunkline_runtime::clock::Clock;
+use trunkline_runtime::event_log::{LogError, ReadFrom, SharedLog};
+use trunkline_runtime::facts::FactReader;
+use trunkline_runtime::health::Component;
+use trunkline_runtime::mint::Mint;
+
+use crate::outbox::{Outbox, OutboxError};
+use crate::raft::{Consensus, ProposeError};
+
+/// The pause before something that failed is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// One term in which this replica leads.
+pub struct Leading {
+    /// The replica.
+    pub consensus: Consensus,
+    /// The term.
+    pub term: u64,
+    /// The cluster's logs.
+    pub log: SharedLog,
+    /// The only reader of time.
+    pub clock: Clock,
+    /// Ids for the leader's own commands.
+    pub mint: Mint,
+    /// What is said of the leader's duties.
+    pub health: Component,
+    /// Where this replica answers.
+    pub address: String,
+}
+
+impl Leading {
+    /// Does the leader's duties. Dropped when the term is over.
+    pub async fn run(self) {
+        tracing::info!(term = self.term, "leads agent-state");
+        tokio::join!(self.announce(), self.keep_time(), self.publish(), self.follow_directory());
+    }
+
+    /// Proposes a command of the leader's own.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn propose(&self, action: Logged) -> Result<Reply, ProposeError> {
+        let proposed_at_ms = self.clock.now().0;
+        let traceparent = String::new();
+        self.consensus.propose(api::LoggedCommand { proposed_at_ms, traceparent, action: Some(action) }).await
+    }
+
+    /// A new command id.
+    pub fn command_id(&self) -> String {
+        self.mint.command().to_string()
+    }
+
+    async fn announce(&self) {
+        while let Err(error) = self.consensus.move_to(&self.address).await {
+            tracing::warn!(%error, "could not record the address of this replica");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Proposes a tick whenever something is due.
+    async fn keep_time(&self) {
+        let mut applied = self.consensus.machine().applied();
+        loop {
+            applied.borrow_and_update();
+            let deadline = self.consensus.machine().view().machine.next_deadline();
+            tokio::select! {
+                biased;
+                changed = applied.changed() => if changed.is_err() { return },
+                () = self.clock.sleep_until(deadline) => {
+                    let tick = Logged::DeadlineTick(api::DeadlineTick { command_id: self.command_id() });
+                    if let Err(error) = self.propose(tick).await {
+                        tracing::debug!(%error, "tick was not taken");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn publish(&self) {
+        self.health.not_ready("opens the agents log");
+        loop {
+            let error = match Outbox::open(&self.log, self.term).await {
+                Ok(outbox) => {
+                    self.health.ready();
+                    match outbox.run(self, self.consensus.machine().applied()).await {
+                        Ok(()) => return,
+                        Err(error) => error,
+                    }
+                }
+                Err(error) => error,
+            };
+            if matches!(&error, OutboxError::Log(LogError::Fenced { current, .. }) if current.0 == self.term)
+            {
+                tracing::info!(term = self.term, "term had the agents lane before; asks for a new one");
+            } else {
+                self.health.not_ready(format!("cannot publish: {error}"));
+                tracing::error!(error = %chain(&error), "could not publish agent facts; asks for a new term");
+                tokio::time::sleep(PAUSE).await;
+            }
+            // An epoch is used once, so a lane that was lost is opened again under a new term only.
+            self.consensus.elect().await;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Keeps the machine's roster as the directory has it, now and when a later revision takes effect.
+    async fn follow_directory(&self) {
+        while let Err(error) = self.follow().await {
+            tracing::error!(%error, "could not follow the directory");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn follow(&self) -> Result<(), LogError> {
+        let mut reader = FactReader::<DirectoryFact>::open(&self.log, Cell(0), ReadFrom::Start).await?;
+        let mut directory = Directory::default();
+        reader
+            .fold_to_end(|delivered| delivered.outcome.facts.iter().for_each(|fact| directory.fold(fact)))
+            .await?;
+        loop {
+            let now = self.clock.now();
+            let settled = self.define(&directory, now).await;
+            let wake = if settled { directory.next_change_after(now) } else { Some(now) };
+            tokio::select! {
+                biased;
+                delivered = reader.next() => {
+                    delivered?.outcome.facts.iter().for_each(|fact| directory.fold(fact));
+                }
+                () = self.clock.sleep_until(wake) => if !settled { tokio::time::sleep(PAUSE).await },
+            }
+        }
+    }
+
+    /// Proposes the roster if the machine has another; says whether it has it now.
+    async fn define(&self, directory: &Directory, now: Timestamp) -> bool {
+        let roster = roster(directory, now, self.log.cell_count());
+        {
+            let view = self.consensus.machine().view();
+            let known = &view.machine.state().roster;
+            if roster == *known || roster.revision < known.revision {
+                return true;
+            }
+        }
+        match self.propose(define_roster(self.command_id(), &roster)).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(rejection)) => {
+                tracing::error!(%rejection, "roster was rejected");
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "roster was not taken");
+                false
+            }
+        }
+    }
+}
+
+/// What the machine needs of the directory as of an instant. Agents of a cell that no log has are left out.
+fn roster(directory: &Directory, at: Timestamp, cell_count: u32) -> Roster {
+    let mut agents = BTreeMap::new();
+    for agent in directory.agents(at) {
+        if agent.cell.0 < cell_count {
+            agents.insert(agent.agent_id.clone(), agent.cell);
+        } else {
+            tracing::error!(agent_id = %agent.agent_id, cell = %agent.cell, "agent serves a cell that no log has");
+        }
+    }
+    let policy = |queue: &trunkline_domain::facts::Queue| QueuePolicy {
+        wrap_up: queue.wrap_up_ms,
+        miss_count_max: queue.miss_count_max,
+    };
+    let queues = directory.queues(at).map(|queue| (queue.queue_id.clone(), policy(queue))).collect();
+    Roster { revision: directory.revision(), agents, queues }
+}
+
+fn define_roster(command_id: String, roster: &Roster) -> Logged {
+    let agent = |(agent_id, cell): (&_, &Cell)| api::RosterAgent {
+        agent_id: ToString::to_string(agent_id),
+        cell: cell.0,
+    };
+    let queue = |(queue_id, policy): (&_, &QueuePolicy)| api::RosterQueue {
+        queue_id: ToString::to_string(queue_id),
+        wrap_up_ms: policy.wrap_up.0,
+        miss_count_max: policy.miss_count_max,
+    };
+    Logged::DefineRoster(api::DefineRosterRequest {
+        command_id,
+        directory_revision: roster.revision,
+        agents: roster.agents.iter().map(agent).collect::<Vec<_>>(),
+        queues: roster.queues.iter().map(queue).collect::<Vec<_>>(),
+    })
+}
+
+/// An error with everything that caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,190 @@
+//! The outbox: what the machine decided, published in the agents log exactly once, by Raft index.
+//!
+//! A leader opens the lane `agents` in every cell with its term as the epoch, reads each cell up to its fence, and sees the
+//! highest Raft index published there. From then on nothing an older leader appends counts, so it goes on behind that
+//! index. One record is what one Raft index made in one cell: it is there whole or not at all.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+use trunkline_domain::agent_state::{OutboxFact, OutboxKey};
+use trunkline_domain::facts::{AgentFact, Outcome};
+use trunkline_domain::vocabulary::{Cell, Epoch, EventId};
+use trunkline_proto::agent_state::v1 as api;
+use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
+use trunkline_runtime::event_log::{AppendTicket, LogError, ReadFrom, SharedLog};
+use trunkline_runtime::facts::{FactReader, FactWriter};
+
+use crate::lead::Leading;
+use crate::raft::ProposeError;
+
+/// The lane of agent-state's leader.
+pub const LANE: &str = "agents";
+/// Facts taken out of the state at once.
+const TAKE_COUNT_MAX: usize = 1024;
+
+/// Why publishing ended.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboxError {
+    /// The log failed, or another leader has the lane.
+    #[error("could not publish agent facts")]
+    Log(#[from] LogError),
+    /// The progress could not be proposed.
+    #[error("could not record what is published")]
+    Propose(#[from] ProposeError),
+    /// A fact in the lane is not named as ours are.
+    #[error("{event_id} in the agents log is not named by a raft index")]
+    Stranger {
+        /// Its id.
+        event_id: EventId,
+    },
+}
+
+/// One leader's hold on the lane in every cell.
+pub struct Outbox {
+    cells: BTreeMap<Cell, Published>,
+}
+
+struct Published {
+    writer: FactWriter<AgentFact>,
+    /// The highest Raft index in this cell.
+    through: u64,
+}
+
+impl Outbox {
+    /// Takes the lane for `term`.
+    ///
+    /// # Errors
+    /// [`LogError::Fenced`] when the term had the lane before, which happens after a restart: ask for a new election.
+    pub async fn open(log: &SharedLog, term: u64) -> Result<Self, OutboxError> {
+        let mut cells = BTreeMap::new();
+        for cell in (0..log.cell_count()).map(Cell) {
+            let (writer, fence) = FactWriter::<AgentFact>::open(log, cell, LANE, Epoch(term)).await?;
+            let mut reader = FactReader::<AgentFact>::open(log, cell, ReadFrom::Start).await?;
+            let mut newest: Option<EventId> = None;
+            let fold = |delivered: trunkline_domain::facts::Delivered<AgentFact>| {
+                if delivered.lane == LANE
+                    && let Some(last) = delivered.outcome.facts.last()
+                {
+                    newest = Some(last.meta.event_id.clone());
+                }
+            };
+            reader.catch_up(&writer, fence, fold).await?;
+            let through = match newest {
+                Some(event_id) => index_of(&event_id).ok_or(OutboxError::Stranger { event_id })?,
+                None => 0,
+            };
+            cells.insert(cell, Published { writer, through });
+        }
+        Ok(Self { cells })
+    }
+
+    /// Publishes what is and what comes, until something fails.
+    ///
+    /// # Errors
+    /// The failure. The lane must be opened again, with a new term.
+    pub async fn run(
+        mut self,
+        leading: &Leading,
+        mut applied: watch::Receiver<u64>,
+    ) -> Result<(), OutboxError> {
+        // Behind what this leader has published, whether or not the state has been told yet.
+        let mut behind = 0;
+        loop {
+            applied.borrow_and_update();
+            let taken = take(leading, behind);
+            let Some(through) = taken.last().map(|(key, _)| key.index) else {
+                if applied.changed().await.is_err() {
+                    return Ok(());
+                }
+                continue;
+            };
+            self.publish(leading, &taken).await?;
+            behind = through;
+            let advance = Logged::OutboxAdvance(api::OutboxAdvance {
+                command_id: leading.command_id(),
+                published_raft_index: through,
+                term: leading.term,
+            });
+            if let Err(rejection) = leading.propose(advance).await? {
+                tracing::error!(%rejection, "progress of the outbox was rejected");
+            }
+        }
+    }
+
+    async fn publish(
+        &mut self,
+        leading: &Leading,
+        taken: &[(OutboxKey, OutboxFact)],
+    ) -> Result<(), OutboxError> {
+        let mut outcomes: BTreeMap<(u64, Cell), Outcome<AgentFact>> = BTreeMap::new();
+        for (key, waiting) in taken {
+            let outcome = outcomes.entry((key.index, waiting.cell)).or_insert_with(|| Outcome {
+                epoch: Epoch(leading.term),
+                consumed: Vec::new(),
+                facts: Vec::new(),
+            });
+            outcome.facts.push(waiting.recorded(*key, leading.clock.now()));
+        }
+        let mut tickets: Vec<AppendTicket> = Vec::new();
+        for ((index, cell), outcome) in outcomes {
+            let published = self.cells.get_mut(&cell);
+            let published = published.ok_or(LogError::UnknownPartition { log: AGENTS, cell })?;
+            if index <= published.through {
+                continue;
+            }
+            loop {
+                match published.writer.append(&outcome) {
+                    Ok(ticket) => {
+                        tickets.push(ticket);
+                        break;
+                    }
+                    Err(LogError::Overloaded { .. }) if !tickets.is_empty() => {
+                        for ticket in tickets.drain(..) {
+                            ticket.await?;
+                        }
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            published.through = index;
+        }
+        for ticket in tickets {
+            ticket.await?;
+        }
+        Ok(())
+    }
+}
+
+const AGENTS: trunkline_domain::vocabulary::LogName = trunkline_domain::vocabulary::LogName::Agents;
+
+/// The next facts, up to whole Raft indexes.
+fn take(leading: &Leading, behind: u64) -> Vec<(OutboxKey, OutboxFact)> {
+    let view = leading.consensus.machine().view();
+    let from = OutboxKey { index: behind + 1, ordinal: 0 };
+    let mut taken: Vec<(OutboxKey, OutboxFact)> = Vec::new();
+    for (key, fact) in view.machine.state().outbox.range(from..) {
+        let full = taken.len() >= TAKE_COUNT_MAX;
+        if full && taken.last().is_some_and(|(last, _)| last.index != key.index) {
+            break;
+        }
+        taken.push((*key, fact.clone()));
+    }
+    taken
+}
+
+/// The Raft index in `evt_a<cell>-<index>-<ordinal>`.
+fn index_of(event_id: &EventId) -> Option<u64> {
+    event_id.as_str().strip_prefix("evt_a")?.split('-').nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_raft_index_is_read_back_from_the_name_of_a_fact() {
+        assert_eq!(index_of(&"evt_a3-4711-2".parse().unwrap()), Some(4711));
+        assert_eq!(index_of(&"evt_c-x-2".parse().unwrap()), None);
+    }
+}

@@ -1,0 +1,282 @@
+//! The one module that knows openraft. Outside, there is a [`Consensus`] that takes commands and tells who leads.
+//!
+//! Known trouble of 0.9.25 and what is done about it is in `docs/adr/0001-openraft-line.md`. What is absent: no replica
+//! id is ever configured or reused, no message without a deadline, no two replicas with overlapping election windows.
+
+mod message;
+mod network;
+mod propose;
+mod server;
+pub mod types;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::{BasicNode, ChangeMembers, ServerState, SnapshotPolicy};
+use tokio::sync::watch;
+use trunkline_domain::agent_state::Reply;
+use trunkline_proto::agent_state::v1 as api;
+
+pub use self::propose::ProposeError;
+use self::propose::Proposer;
+pub use self::server::Server;
+use self::types::Raft;
+use crate::config::Config;
+use crate::store::{MachineStore, Store};
+
+/// Why a replica does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsensusError {
+    /// The timers do not fit each other.
+    #[error("raft configuration is wrong")]
+    Config(#[from] openraft::ConfigError),
+    /// It stopped, or could not start.
+    #[error("raft replica failed")]
+    Fatal(#[from] openraft::error::Fatal<u64>),
+    /// The cluster could not be formed.
+    #[error("could not form the cluster: {0}")]
+    Form(String),
+}
+
+/// Who leads, as far as this replica knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leader {
+    /// This replica, in this term.
+    Me {
+        /// The term.
+        term: u64,
+    },
+    /// Another one, which answers at this address.
+    Other {
+        /// The address, as in the membership.
+        address: String,
+    },
+    /// Nobody.
+    Nobody,
+    /// This replica has stopped for good and must be started again.
+    Stopped(String),
+}
+
+/// Where a replica stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Who leads.
+    pub leader: Leader,
+    /// The current term.
+    pub term: u64,
+    /// The last index in its log.
+    pub last_index: u64,
+    /// The last index applied.
+    pub applied_index: u64,
+}
+
+/// One running replica. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub struct Consensus {
+    raft: Raft,
+    node_id: u64,
+    machine: MachineStore,
+    proposer: Proposer,
+}
+
+impl Consensus {
+    /// Starts the replica whose data is in `store`. `rank` is its place among the configured voters: each has an election
+    /// window of its own.
+    ///
+    /// # Errors
+    /// When the timers do not fit or the replica cannot start.
+    pub async fn start(config: &Config, rank: usize, store: Store) -> Result<Self, ConsensusError> {
+        let election_min = config.election_ms + 2 * config.election_window_ms * rank as u64;
+        let raft_config = openraft::Config {
+            cluster_name: config.cluster.clone(),
+            heartbeat_interval: config.heartbeat_ms,
+            election_timeout_min: election_min,
+            election_timeout_max: election_min + config.election_window_ms,
+            install_snapshot_timeout: 10_000,
+            snapshot_max_chunk_size: 1 << 20,
+            max_payload_entries: 64,
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
+            replication_lag_threshold: config.snapshot_every + config.log_keep,
+            max_in_snapshot_log_to_keep: config.log_keep,
+            ..openraft::Config::default()
+        };
+        let raft_config = Arc::new(raft_config.validate()?);
+        let Store { node_id, wal, machine } = store;
+        let peers = network::Peers { cluster: config.cluster.clone(), node_id };
+        let raft = Raft::new(node_id, raft_config, peers, wal, machine.clone()).await?;
+        let proposer = Proposer::start(raft.clone(), Duration::from_millis(config.propose_timeout_ms));
+        let consensus = Self { raft, node_id, machine, proposer };
+        if consensus.alone() {
+            // Nobody else can vote: no need to wait for a time-out. And a new term each start gives the outbox a new epoch.
+            consensus.raft.trigger().elect().await?;
+        }
+        Ok(consensus)
+    }
+
+    /// This replica.
+    pub fn node_id(&self) -> u64 {
+        self.node_id
+    }
+
+    /// The applied state.
+    pub fn machine(&self) -> &MachineStore {
+        &self.machine
+    }
+
+    /// The service the other replicas speak to.
+    pub fn server(&self, cluster: &str) -> Server {
+        Server { cluster: cluster.to_owned(), node_id: self.node_id, raft: self.raft.clone() }
+    }
+
+    /// Proposes a command and waits for what applying it answered.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn propose(&self, command: api::LoggedCommand) -> Result<Reply, ProposeError> {
+        self.proposer.propose(command).await
+    }
+
+    /// Returns once the applied state holds everything that was acknowledged before the call.
+    ///
+    /// # Errors
+    /// When this replica does not lead or no quorum confirms that it does.
+    pub async fn linearizable(&self) -> Result<(), ProposeError> {
+        use openraft::error::{CheckIsLeaderError, RaftError};
+        match self.raft.ensure_linearizable().await {
+            Ok(_) => Ok(()),
+            Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward))) => {
+                let leader = forward.leader_node.map(|node| node.addr).unwrap_or_default();
+                Err(ProposeError::NotLeader { leader })
+            }
+            Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => Err(ProposeError::TimedOut),
+            Err(RaftError::Fatal(error)) => Err(ProposeError::Stopped(error.to_string())),
+        }
+    }
+
+    /// Where this replica stands now.
+    pub fn standing(&self) -> Standing {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let leader = match (&metrics.running_state, metrics.current_leader) {
+            (Err(fatal), _) => Leader::Stopped(fatal.to_string()),
+            (Ok(()), Some(id)) if id == self.node_id && metrics.state == ServerState::Leader => {
+                Leader::Me { term: metrics.current_term }
+            }
+            (Ok(()), Some(id)) if id != self.node_id => {
+                let node = metrics.membership_config.membership().get_node(&id);
+                Leader::Other { address: node.map(|node| node.addr.clone()).unwrap_or_default() }
+            }
+            (Ok(()), _) => Leader::Nobody,
+        };
+        Standing {
+            leader,
+            term: metrics.current_term,
+            last_index: metrics.last_log_index.unwrap_or_default(),
+            applied_index: metrics.last_applied.map_or(0, |log_id| log_id.index),
+        }
+    }
+
+    /// Follows every change of [`Consensus::standing`].
+    pub fn watch(&self) -> Changes {
+        Changes(self.raft.metrics())
+    }
+
+    /// Whether this replica belongs to a formed cluster.
+    ///
+    /// # Errors
+    /// When it has stopped.
+    pub async fn formed(&self) -> Result<bool, ConsensusError> {
+        Ok(self.raft.is_initialized().await?)
+    }
+
+    /// Forms a new cluster of these replicas and addresses. Called once, on one pristine replica.
+    ///
+    /// # Errors
+    /// When it belongs to a cluster already.
+    pub async fn form(&self, members: BTreeMap<u64, String>) -> Result<(), ConsensusError> {
+        let members: BTreeMap<u64, BasicNode> =
+            members.into_iter().map(|(id, address)| (id, BasicNode::new(address))).collect();
+        self.raft.initialize(members).await.map_err(|error| ConsensusError::Form(error.to_string()))
+    }
+
+    /// Adds a replica: first as a learner until it has caught up, then as a voter.
+    ///
+    /// # Errors
+    /// When this replica does not lead, or the change cannot be committed.
+    pub async fn add(&self, id: u64, address: &str) -> Result<(), ConsensusError> {
+        let failed = |error: String| ConsensusError::Form(error);
+        let node = BasicNode::new(address);
+        self.raft.add_learner(id, node, true).await.map_err(|error| failed(error.to_string()))?;
+        let change = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
+        self.raft.change_membership(change, true).await.map_err(|error| failed(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Makes the membership say where this replica answers now. For the leader, after a restart at another address.
+    ///
+    /// # Errors
+    /// When the change cannot be committed.
+    pub async fn move_to(&self, address: &str) -> Result<(), ConsensusError> {
+        let known = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow();
+            metrics.membership_config.membership().get_node(&self.node_id).map(|node| node.addr.clone())
+        };
+        if known.is_none_or(|known| known == address) {
+            return Ok(());
+        }
+        let nodes = BTreeMap::from([(self.node_id, BasicNode::new(address))]);
+        let changed = self.raft.change_membership(ChangeMembers::SetNodes(nodes), true).await;
+        changed.map(drop).map_err(|error| ConsensusError::Form(error.to_string()))
+    }
+
+    /// Asks for a new term, with this replica as its leader.
+    pub async fn elect(&self) {
+        if let Err(error) = self.raft.trigger().elect().await {
+            tracing::warn!(%error, "could not begin an election");
+        }
+    }
+
+    /// Builds a snapshot now.
+    pub async fn snapshot(&self) {
+        if let Err(error) = self.raft.trigger().snapshot().await {
+            tracing::warn!(%error, "could not begin a snapshot");
+        }
+    }
+
+    /// Stops the replica. What it has acknowledged is durable already.
+    pub async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::error!(%error, "raft replica panicked");
+        }
+    }
+
+    fn alone(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.voter_ids().eq([self.node_id])
+    }
+}
+
+/// Tells when something about a replica has changed.
+pub struct Changes(watch::Receiver<openraft::RaftMetrics<u64, BasicNode>>);
+
+impl Changes {
+    /// Resolves at the next change; never once the replica has stopped. Cancel-safe.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Who answers at an address: the replica's id, and whether it belongs to a formed cluster.
+///
+/// # Errors
+/// When nobody answers, or somebody of another cluster.
+pub async fn identify(cluster: &str, address: &str) -> Result<(u64, bool), tonic::Status> {
+    let request = api::IdentifyRequest { cluster: cluster.to_owned() };
+    let answer = network::client(address).identify(request).await?.into_inner();
+    Ok((answer.node_id, answer.initialized))
+}

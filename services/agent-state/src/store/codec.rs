@@ -1,0 +1,344 @@
+//! Core types as bytes, for the write-ahead log, the rows of the applied state and snapshots.
+//!
+//! A value is its fields in order, little-endian; texts, lists and maps begin with their length; an enum with its arm's
+//! number. [`encode`] puts the version before it. The tables at the end name every field of every type, so a field added
+//! in the core does not compile here until somebody has thought about the version.
+
+use std::collections::BTreeMap;
+
+use trunkline_domain::agent_state::{
+    Agent, Answer, Device, Done, Holding, Lease, OutboxFact, OutboxKey, Presence, QueuePolicy, Rejection,
+    Reservation, Roster, Session, Stage, Wish, WishAnswer, WrapUp,
+};
+use trunkline_domain::facts::{AgentFact, Outcome, ReleaseOutcome};
+use trunkline_domain::vocabulary::{
+    AgentId, Cell, CommandId, CompanyId, ContactId, DeviceId, Epoch, Millis, NodeId, OfferId, QueueId,
+    SessionId, SiteId, Timestamp,
+};
+use trunkline_proto::convert::WireFact;
+
+/// The version written. A change of any table below raises it, and the reader of the old one stays.
+pub const VERSION: u8 = 1;
+
+/// Bytes that are not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// They end too early.
+    #[error("value ends too early")]
+    Short,
+    /// They go on behind the value.
+    #[error("{0} bytes behind the value")]
+    Long(usize),
+    /// They were written by a newer program.
+    #[error("version {0} is not known")]
+    Version(u8),
+    /// A value that cannot be.
+    #[error("bad {0}")]
+    Bad(&'static str),
+}
+
+/// The versioned bytes of a value.
+pub fn encode(value: &impl Wire) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    value.put(&mut out);
+    out
+}
+
+/// The value of versioned bytes.
+///
+/// # Errors
+/// When they are not exactly one value of a known version.
+pub fn decode<T: Wire>(mut bytes: &[u8]) -> Result<T, CodecError> {
+    let input = &mut bytes;
+    match u8::get(input)? {
+        VERSION => {}
+        other => return Err(CodecError::Version(other)),
+    }
+    let value = T::get(input)?;
+    if input.is_empty() { Ok(value) } else { Err(CodecError::Long(input.len())) }
+}
+
+/// A type with a place in the tables.
+pub trait Wire: Sized {
+    /// Appends the value.
+    fn put(&self, out: &mut Vec<u8>);
+    /// Takes the value from the front.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn get(input: &mut &[u8]) -> Result<Self, CodecError>;
+}
+
+fn take<'a>(input: &mut &'a [u8], len: usize) -> Result<&'a [u8], CodecError> {
+    let (head, tail) = input.split_at_checked(len).ok_or(CodecError::Short)?;
+    *input = tail;
+    Ok(head)
+}
+
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl Wire for $number {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+                let bytes = take(input, size_of::<Self>())?;
+                Ok(Self::from_le_bytes(bytes.try_into().map_err(|_| CodecError::Short)?))
+            }
+        }
+    )*};
+}
+numbers!(u8, u32, u64, i64);
+
+macro_rules! wrapped {
+    ($($name:ident($inner:ty)),*) => {$(
+        impl Wire for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                self.0.put(out);
+            }
+            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+                <$inner>::get(input).map($name)
+            }
+        }
+    )*};
+}
+wrapped!(Timestamp(i64), Millis(i64), Cell(u32), Epoch(u64));
+
+macro_rules! ids {
+    ($($name:ident),*) => {$(
+        impl Wire for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                put_bytes(self.as_str().as_bytes(), out);
+            }
+            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+                let text = std::str::from_utf8(get_bytes(input)?);
+                text.ok().and_then(|text| $name::parse(text).ok()).ok_or(CodecError::Bad(stringify!($name)))
+            }
+        }
+    )*};
+}
+ids!(AgentId, CommandId, CompanyId, ContactId, DeviceId, NodeId, OfferId, QueueId, SessionId, SiteId);
+
+/// Appends bytes with their length.
+pub fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    (bytes.len() as u32).put(out);
+    out.extend_from_slice(bytes);
+}
+
+/// Takes bytes with their length.
+///
+/// # Errors
+/// When there are fewer.
+pub fn get_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], CodecError> {
+    let len = u32::get(input)?;
+    take(input, len as usize)
+}
+
+impl Wire for bool {
+    fn put(&self, out: &mut Vec<u8>) {
+        u8::from(*self).put(out);
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+        match u8::get(input)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(CodecError::Bad("bool")),
+        }
+    }
+}
+
+impl Wire for String {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(self.as_bytes(), out);
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+        String::from_utf8(get_bytes(input)?.to_vec()).map_err(|_| CodecError::Bad("text"))
+    }
+}
+
+impl<T: Wire> Wire for Option<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_some().put(out);
+        if let Some(value) = self {
+            value.put(out);
+        }
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+        bool::get(input)?.then(|| T::get(input)).transpose()
+    }
+}
+
+impl<T: Wire, E: Wire> Wire for Result<T, E> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_ok().put(out);
+        match self {
+            Ok(value) => value.put(out),
+            Err(value) => value.put(out),
+        }
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+        if bool::get(input)? { T::get(input).map(Ok) } else { E::get(input).map(Err) }
+    }
+}
+
+impl<A: Wire, B: Wire> Wire for (A, B) {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+        self.1.put(out);
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+        Ok((A::get(input)?, B::get(input)?))
+    }
+}
+
+impl<T: Wire> Wire for Vec<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.len() as u32).put(out);
+        self.iter().for_each(|value| value.put(out));
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+        (0..u32::get(input)?).map(|_| T::get(input)).collect()
+    }
+}
+
+impl<K: Wire + Ord, V: Wire> Wire for BTreeMap<K, V> {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.len() as u32).put(out);
+        for (key, value) in self {
+            key.put(out);
+            value.put(out);
+        }
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+        (0..u32::get(input)?).map(|_| <(K, V)>::get(input)).collect()
+    }
+}
+
+/// A fact that waits is kept as it will stand in the agents log.
+impl Wire for OutboxFact {
+    fn put(&self, out: &mut Vec<u8>) {
+        let key = OutboxKey { index: 0, ordinal: 0 };
+        let facts = vec![self.recorded(key, self.occurred_at)];
+        let outcome = Outcome { epoch: Epoch(0), consumed: Vec::new(), facts };
+        put_bytes(&AgentFact::encode_outcome(&outcome), out);
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+        let bad = || CodecError::Bad("fact");
+        let mut outcome = AgentFact::decode_outcome(get_bytes(input)?).map_err(|_| bad())?;
+        let recorded = outcome.facts.pop().ok_or_else(bad)?;
+        Ok(Self {
+            cell: recorded.meta.cell,
+            sequence: recorded.meta.sequence,
+            occurred_at: recorded.meta.occurred_at,
+            traceparent: recorded.meta.traceparent,
+            fact: recorded.fact,
+        })
+    }
+}
+
+macro_rules! records {
+    ($($name:ident { $($field:ident),* })*) => {$(
+        impl Wire for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                let Self { $($field),* } = self;
+                $($field.put(out);)*
+            }
+            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+                Ok(Self { $($field: Wire::get(input)?),* })
+            }
+        }
+    )*};
+}
+
+macro_rules! choices {
+    ($($name:ident { $($number:literal $arm:ident { $($field:ident),* })* })*) => {$(
+        impl Wire for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                match self {$(
+                    Self::$arm { $($field),* } => {
+                        let number: u8 = $number;
+                        number.put(out);
+                        $($field.put(out);)*
+                    }
+                )*}
+            }
+            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+                match u8::get(input)? {
+                    $($number => Ok(Self::$arm { $($field: Wire::get(input)?),* }),)*
+                    _ => Err(CodecError::Bad(stringify!($name))),
+                }
+            }
+        }
+    )*};
+}
+
+records! {
+    Agent { agent_id, cell, session, presence, next, reservation, wrap_up, devices, missed_count, since, sequence }
+    Session { session_id, site_id }
+    Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until, traceparent }
+    Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at }
+    WrapUp { offer_id, contact_id, company_id, queue_id, ends_at, traceparent }
+    Device { contact_uri, node_id, expires_at }
+    Lease { holding, renewed_at, previous_renewed_at, sequence }
+    Holding { holder, epoch, expires_at, address }
+    Roster { revision, agents, queues }
+    QueuePolicy { wrap_up, miss_count_max }
+    Answer { index, kind, reply }
+    WishAnswer { offer_id, granted }
+    OutboxKey { index, ordinal }
+}
+
+choices! {
+    Presence { 1 Ready {} 2 NotReady { reason, until } }
+    Stage { 1 Offered {} 2 Accepted {} }
+    ReleaseOutcome {
+        1 Completed {} 2 Declined {} 3 Unanswered {} 4 CallerGone {} 5 Rescinded {} 6 Expired {} 7 Failed {}
+        8 MediaLost {} 9 SignedOut {}
+    }
+    Done {
+        1 SignedIn { session_id }
+        2 SignedOut { session_id }
+        3 Ready {}
+        4 NotReady {}
+        5 WrapUpFinished {}
+        6 DeviceKnown {}
+        7 DeviceForgotten {}
+        8 RosterDefined {}
+        9 Reserved { answers }
+        10 Accepted {}
+        11 Released { released }
+        12 LeaseAcquired { epoch, expires_at, previous_renewed_at }
+        13 LeaseRenewed { expires_at }
+        14 LeaseReleased {}
+        15 Expired {}
+        16 Advanced {}
+    }
+    Rejection {
+        1 UnknownAgent { agent_id }
+        2 UnknownQueue {}
+        3 NotSignedIn {}
+        4 AlreadySignedIn { session_id }
+        5 NotReady {}
+        6 AlreadyReserved { offer_id }
+        7 InWrapUp {}
+        8 NotInWrapUp {}
+        9 WrongCell {}
+        10 ContactReserved { offer_id }
+        11 DeadlinePassed {}
+        12 DeadlineTooFar {}
+        13 TooManyWishes {}
+        14 TooManyDevices {}
+        15 StaleEpoch { resource, current }
+        16 NoSuchReservation {}
+        17 WrongNode {}
+        18 Unconfirmed {}
+        19 AlreadyAccepted {}
+        20 NotAccepted {}
+        21 OutcomeReserved { outcome }
+        22 LeaseHeld { holder, expires_at }
+        23 TtlOutOfBounds {}
+        24 TooManyLeases {}
+        25 CommandIdReused {}
+        26 OutboxFull {}
+    }
+}

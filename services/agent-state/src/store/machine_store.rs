@@ -1,0 +1,178 @@
+//! openraft's state machine: applies entries to the core's machine and keeps the result rebuildable.
+
+use std::io::Cursor;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use openraft::storage::RaftStateMachine;
+use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use tokio::sync::watch;
+use trunkline_domain::agent_state::Machine;
+
+use super::snapshot;
+use super::state_db::{Meta, StateDb};
+use super::{StoreError, rows};
+use crate::door;
+use crate::raft::types::{
+    Applied, Entry, LogId, Proposed, Snapshot, SnapshotMeta, StorageError, StorageIOError, StoredMembership,
+    TypeConfig,
+};
+
+/// The applied state. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub struct MachineStore(Arc<Shared>);
+
+struct Shared {
+    view: Mutex<View>,
+    db: Mutex<StateDb>,
+    snapshots: PathBuf,
+    quarantine: PathBuf,
+    applied: watch::Sender<u64>,
+}
+
+/// The state at one index.
+pub struct View {
+    /// The machine.
+    pub machine: Machine,
+    /// The last entry applied.
+    pub last_applied: Option<LogId>,
+    /// Who belongs to the cluster, as of that entry.
+    pub membership: StoredMembership,
+}
+
+impl MachineStore {
+    pub(super) fn new(view: View, db: StateDb, snapshots: PathBuf, quarantine: PathBuf) -> Self {
+        let (applied, _) = watch::channel(view.last_applied.map_or(0, |log_id| log_id.index));
+        let (view, db) = (Mutex::new(view), Mutex::new(db));
+        Self(Arc::new(Shared { view, db, snapshots, quarantine, applied }))
+    }
+
+    /// The state now. Held for a moment only: nothing is applied meanwhile.
+    pub fn view(&self) -> MutexGuard<'_, View> {
+        self.0.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows the last index applied.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.0.applied.subscribe()
+    }
+
+    /// Writes the present state as a snapshot file, durable when this returns.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(super) fn write_snapshot(&self) -> Result<(SnapshotMeta, Vec<u8>), StoreError> {
+        let (meta, state) = {
+            let view = self.view();
+            let last_log_id = view.last_applied;
+            let snapshot_id = match last_log_id {
+                Some(it) => format!("{}-{}-{}", it.leader_id.term, it.leader_id.node_id, it.index),
+                None => "0-0-0".to_owned(),
+            };
+            let last_membership = view.membership.clone();
+            let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id };
+            (meta, view.machine.state().clone())
+        };
+        let bytes = snapshot::encode_state(&state);
+        snapshot::write(&self.0.snapshots, &meta, &bytes)?;
+        Ok((meta, bytes))
+    }
+
+    fn db(&self) -> MutexGuard<'_, StateDb> {
+        self.0.db.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for MachineStore {
+    type SnapshotBuilder = MachineStore;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        let view = self.view();
+        Ok((view.last_applied, view.membership.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Applied>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut answers = Vec::new();
+        let mut view = self.view();
+        for entry in entries {
+            let log_id = entry.log_id;
+            let mut replies = Vec::new();
+            match entry.payload {
+                EntryPayload::Blank => {}
+                EntryPayload::Normal(Proposed(batch)) => {
+                    // An entry this program cannot read must stop it: to pass over it would make replicas differ.
+                    let commands = door::commands(&batch)
+                        .map_err(|error| StorageIOError::apply(log_id, AnyError::new(&error)))?;
+                    for command in commands {
+                        replies.push(view.machine.apply(log_id.index, log_id.leader_id.term, command));
+                    }
+                }
+                EntryPayload::Membership(membership) => {
+                    view.membership = StoredMembership::new(Some(log_id), membership);
+                }
+            }
+            view.last_applied = Some(log_id);
+            answers.push(Applied(replies));
+        }
+        let touched = view.machine.take_touched();
+        let changes = rows::changes(view.machine.state(), &touched);
+        let meta = Meta { last_applied: view.last_applied, membership: view.membership.clone() };
+        self.db()
+            .write(changes, &meta)
+            .map_err(|error| StorageIOError::write_state_machine(AnyError::new(&error)))?;
+        let index = view.last_applied.map_or(0, |log_id| log_id.index);
+        drop(view);
+        self.0.applied.send_replace(index);
+        Ok(answers)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> MachineStore {
+        self.clone()
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, StorageError> {
+        Ok(Box::new(Cursor::new(Vec::new())))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Box<Cursor<Vec<u8>>>,
+    ) -> Result<(), StorageError> {
+        let failed = |error: AnyError| StorageIOError::write_snapshot(Some(meta.signature()), error);
+        let bytes = snapshot.into_inner();
+        let state = snapshot::decode_state(&bytes).map_err(|error| failed(AnyError::new(&error)))?;
+        snapshot::write(&self.0.snapshots, meta, &bytes).map_err(|error| failed(AnyError::new(&error)))?;
+        let stored = Meta { last_applied: meta.last_log_id, membership: meta.last_membership.clone() };
+        let mut view = self.view();
+        self.db().replace(&state, &stored).map_err(|error| failed(AnyError::new(&error)))?;
+        view.machine = Machine::from_state(state);
+        view.last_applied = stored.last_applied;
+        view.membership = stored.membership;
+        drop(view);
+        self.0.applied.send_replace(meta.last_log_id.map_or(0, |log_id| log_id.index));
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
+        let found = snapshot::newest(&self.0.snapshots, &self.0.quarantine)
+            .map_err(|error| StorageIOError::read_snapshot(None, AnyError::new(&error)))?;
+        Ok(found.map(|(meta, state)| Snapshot { meta, snapshot: Box::new(Cursor::new(state)) }))
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for MachineStore {
+    async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
+        let store = self.clone();
+        let built = tokio::task::spawn_blocking(move || store.write_snapshot()).await;
+        let failed = |error: AnyError| StorageIOError::write_snapshot(None, error);
+        let (meta, state) = built
+            .map_err(|error| failed(AnyError::new(&error)))?
+            .map_err(|error| failed(AnyError::new(&error)))?;
+        Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(state)) })
+    }
+}

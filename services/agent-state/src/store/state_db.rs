@@ -1,0 +1,177 @@
+//! The applied state in sled: rebuildable, checked whole when opened, set aside when it is not what was written.
+//!
+//! One batch holds the rows that changed, the last index applied and the membership. sled does not make it durable at
+//! once, and need not: an older state is brought up to date from the write-ahead log. Every row carries its checksum, and the meta row the sum
+//! of all of them, so a missing row is found too.
+
+use std::path::Path;
+
+use trunkline_domain::agent_state::State;
+
+use super::StoreError;
+use super::codec::{self, Wire};
+use super::rows::{self, Row};
+use crate::raft::types::{LogId, StoredMembership, to_json};
+
+const META: &[u8] = b"meta";
+
+/// What the database holds besides the rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Meta {
+    /// The last entry applied.
+    pub last_applied: Option<LogId>,
+    /// Who belongs to the cluster, as of that entry.
+    pub membership: StoredMembership,
+}
+
+/// The database, open.
+pub struct StateDb {
+    db: sled::Db,
+    /// The wrapping sum of the checksums of all rows.
+    sum: u64,
+    count: u64,
+}
+
+impl StateDb {
+    /// Opens the database and reads everything in it. `None` for the state when there is nothing in it yet.
+    ///
+    /// # Errors
+    /// [`StoreError::StateDamaged`] when it is not what was written: the caller sets it aside.
+    pub fn open(dir: &Path) -> Result<(Self, Option<(Meta, State)>), StoreError> {
+        let damaged = |reason: String| StoreError::StateDamaged { path: dir.to_owned(), reason };
+        // Opening runs sled's own recovery, which has been seen to panic on damaged files.
+        let opened = std::panic::catch_unwind(|| {
+            sled::Config::new().path(dir).flush_every_ms(Some(1_000)).cache_capacity(32 << 20).open()
+        });
+        let db = match opened {
+            Ok(Ok(db)) => db,
+            Ok(Err(error)) => return Err(damaged(error.to_string())),
+            Err(_) => return Err(damaged("sled could not recover it".to_owned())),
+        };
+        let mut state_db = Self { db, sum: 0, count: 0 };
+        let found = state_db.load().map_err(damaged)?;
+        Ok((state_db, found))
+    }
+
+    fn load(&mut self) -> Result<Option<(Meta, State)>, String> {
+        let mut meta = None;
+        let mut found: Vec<Row> = Vec::new();
+        for row in self.db.iter() {
+            let (key, value) = row.map_err(|error| error.to_string())?;
+            let crc = row_crc(&value)?;
+            let body = &value[4..];
+            if crc != checksum(&key, body) {
+                return Err("a row's checksum does not fit".to_owned());
+            }
+            if &*key == META {
+                meta = Some(body.to_vec());
+            } else {
+                self.sum = self.sum.wrapping_add(crc.into());
+                self.count += 1;
+                found.push((key.to_vec(), body.to_vec()));
+            }
+        }
+        let Some(meta) = meta else {
+            return if found.is_empty() { Ok(None) } else { Err("rows without meta".to_owned()) };
+        };
+        let stored: MetaRow = codec::decode(&meta).map_err(|error| error.to_string())?;
+        if (stored.sum, stored.count) != (self.sum, self.count) {
+            return Err("rows are missing or too many".to_owned());
+        }
+        let membership = serde_json::from_str(&stored.membership).map_err(|error| error.to_string())?;
+        let state = rows::state(found).map_err(|error| error.to_string())?;
+        Ok(Some((Meta { last_applied: stored.last_applied, membership }, state)))
+    }
+
+    /// Writes what changed, in one batch; `None` removes a row.
+    ///
+    /// # Errors
+    /// When sled fails. The caller stops; the next start rebuilds.
+    pub fn write(&mut self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>, meta: &Meta) -> sled::Result<()> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes {
+            if let Some(before) = self.db.get(&key)?
+                && let Ok(crc) = row_crc(&before)
+            {
+                self.sum = self.sum.wrapping_sub(crc.into());
+                self.count -= 1;
+            }
+            match value {
+                Some(value) => {
+                    self.sum = self.sum.wrapping_add(checksum(&key, &value).into());
+                    self.count += 1;
+                    batch.insert(key.as_slice(), row(&key, &value));
+                }
+                None => batch.remove(key),
+            }
+        }
+        let stored = MetaRow {
+            last_applied: meta.last_applied,
+            membership: String::from_utf8(to_json(&meta.membership)).unwrap_or_default(),
+            sum: self.sum,
+            count: self.count,
+        };
+        batch.insert(META, row(META, &codec::encode(&stored)));
+        self.db.apply_batch(batch)
+    }
+
+    /// Replaces everything, in one batch.
+    ///
+    /// # Errors
+    /// As of [`StateDb::write`].
+    pub fn replace(&mut self, state: &State, meta: &Meta) -> sled::Result<()> {
+        let mut changes = Vec::new();
+        for key in self.db.iter().keys() {
+            let key = key?;
+            if &*key != META {
+                changes.push((key.to_vec(), None));
+            }
+        }
+        let fresh = rows::rows(state);
+        changes.retain(|(key, _): &(Vec<u8>, Option<Vec<u8>>)| {
+            fresh.binary_search_by(|(other, _)| other.cmp(key)).is_err()
+        });
+        changes.extend(fresh.into_iter().map(|(key, value)| (key, Some(value))));
+        self.write(changes, meta)
+    }
+}
+
+struct MetaRow {
+    last_applied: Option<LogId>,
+    membership: String,
+    sum: u64,
+    count: u64,
+}
+
+impl Wire for MetaRow {
+    fn put(&self, out: &mut Vec<u8>) {
+        let Self { last_applied, membership, sum, count } = self;
+        last_applied.put(out);
+        membership.put(out);
+        sum.put(out);
+        count.put(out);
+    }
+    fn get(input: &mut &[u8]) -> Result<Self, codec::CodecError> {
+        Ok(Self {
+            last_applied: Wire::get(input)?,
+            membership: Wire::get(input)?,
+            sum: Wire::get(input)?,
+            count: Wire::get(input)?,
+        })
+    }
+}
+
+fn checksum(key: &[u8], body: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key), body)
+}
+
+fn row(key: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut row = checksum(key, body).to_le_bytes().to_vec();
+    row.extend_from_slice(body);
+    row
+}
+
+fn row_crc(value: &[u8]) -> Result<u32, String> {
+    let crc = value.first_chunk::<4>().ok_or_else(|| "a row is too short".to_owned())?;
+    Ok(u32::from_le_bytes(*crc))
+}

@@ -1,0 +1,145 @@
+//! The write-ahead log of votes and entries: the only copy of what this replica has promised.
+//!
+//! ```text
+//! wal/00000000000000000001.wal …   segments: a checkpoint, then records
+//! wal/QUARANTINED                  written when a segment was found damaged
+//! ```
+//! One thread writes. It takes everything that waits, writes it, makes it durable with one `fdatasync`, and only then
+//! answers. What is absent: no callback before its sync, no second try of a failed sync, no skipping of a damaged
+//! record, no entry deleted before the purge that allows it is durable.
+//!
+//! What it cannot tell: a flipped bit in the very last batch looks like a torn tail when nothing was written behind it. The
+//! applied state then knows a later index than the log, and the store refuses to start.
+
+pub mod frame;
+pub mod memory;
+mod recover;
+mod writer;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+
+use self::frame::Record;
+use self::memory::Memory;
+pub use self::recover::{Recovered, recover};
+use self::writer::{Done, Job, Writer};
+
+const QUARANTINE_MARK: &str = "QUARANTINED";
+
+/// Why the log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WalError {
+    /// The operating system refused.
+    #[error("could not {action} {}", path.display())]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Stored bytes are not what was written.
+    #[error("write-ahead log is damaged in {} at byte {offset}: {reason}; quarantined", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What does not fit.
+        reason: String,
+    },
+    /// It was found damaged before, and nobody has removed the mark.
+    #[error("write-ahead log is quarantined, see {}: {reason}", path.display())]
+    Quarantined {
+        /// The mark.
+        path: PathBuf,
+        /// What it says.
+        reason: String,
+    },
+}
+
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(std::io::Error) -> WalError + 'a {
+    move |source| WalError::Io { action, path: path.to_owned(), source }
+}
+
+fn segment_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:020}.wal"))
+}
+
+fn sync_dir(dir: &Path) -> Result<(), WalError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error("sync", dir))
+}
+
+/// The log, open. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub struct Wal {
+    memory: Arc<Mutex<Memory>>,
+    jobs: mpsc::Sender<Job>,
+    /// Joined when the last clone is gone, so that a directory can be opened again at once.
+    _thread: Arc<WriterThread>,
+}
+
+struct WriterThread {
+    stop: mpsc::Sender<Job>,
+    handle: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        let _ = self.stop.send(Job::Stop);
+        if let Some(handle) = self.handle.take() {
+            // It has nothing to say beyond what its callers were told.
+            let _ = handle.join();
+        }
+    }
+}
+
+impl Wal {
+    /// Opens the log in `dir`, made when it is not there. A segment ends when it is longer than `segment_bytes`.
+    ///
+    /// # Errors
+    /// As of [`recover`], and when the writer cannot be started.
+    pub fn open(dir: &Path, segment_bytes: u64) -> Result<Self, WalError> {
+        fs::create_dir_all(dir).map_err(io_error("make", dir))?;
+        let recovered = recover(dir)?;
+        if let Some(Recovered { torn, .. }) = recovered.as_ref().filter(|it| it.torn > 0) {
+            tracing::warn!(bytes = torn, "cut off a torn tail of the write-ahead log");
+        }
+        let memory = recovered.as_ref().map(|it| it.memory.clone()).unwrap_or_default();
+        let writer = Writer::open(dir, segment_bytes, recovered)?;
+        let (jobs, queue) = mpsc::channel();
+        let handle = std::thread::Builder::new()
+            .name("agent-state-wal".to_owned())
+            .spawn(move || writer.run(&queue))
+            .map_err(io_error("start the writer of", dir))?;
+        let thread = WriterThread { stop: jobs.clone(), handle: Some(handle) };
+        Ok(Self { memory: Arc::new(Mutex::new(memory)), jobs, _thread: Arc::new(thread) })
+    }
+
+    /// The log as readers see it.
+    pub fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes records; readers see them at once, and `done` is told when they are durable. Order is kept.
+    ///
+    /// # Errors
+    /// When a record does not follow; then none of them was taken.
+    pub fn write(&self, records: Vec<Record>, sync: bool, done: Done) -> Result<(), String> {
+        let mut memory = self.memory();
+        let mut next = None;
+        for record in &records {
+            // Only the head is needed to judge; entries are cloned into the shared log once.
+            let head = next.get_or_insert_with(|| Memory::from_checkpoint(memory.head.clone()));
+            head.apply(record.clone())?;
+        }
+        for record in &records {
+            memory.apply(record.clone())?;
+        }
+        let _ = self.jobs.send(Job::Write { records, sync, done });
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! Reads the segments back, cuts off what was never acknowledged, and refuses what was damaged.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::frame::{self, Place, Record};
+use super::memory::Memory;
+use super::{QUARANTINE_MARK, WalError, io_error, segment_path, sync_dir};
+
+/// What was found.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The log.
+    pub memory: Memory,
+    /// The segments, oldest first, each with the index behind its last entry.
+    pub segments: Vec<(u64, u64)>,
+    /// The length of the newest, all of it durable now.
+    pub len: u64,
+    /// Bytes cut off the newest segment because they were never acknowledged.
+    pub torn: u64,
+}
+
+/// Reads the log in `dir`. The newest segment's torn tail is cut off, durably.
+///
+/// # Errors
+/// When a file cannot be read, or holds what was not written there: then the directory is marked as quarantined, and
+/// refused until a person has removed the mark.
+pub fn recover(dir: &Path) -> Result<Option<Recovered>, WalError> {
+    let mark = dir.join(QUARANTINE_MARK);
+    if mark.exists() {
+        let reason = fs::read_to_string(&mark).map_err(io_error("read", &mark))?;
+        return Err(WalError::Quarantined { path: mark, reason: reason.trim().to_owned() });
+    }
+    let numbers = segment_numbers(dir)?;
+    let Some(newest) = numbers.last().copied() else { return Ok(None) };
+    let mut memory: Option<Memory> = None;
+    let mut segments = Vec::new();
+    let (mut len, mut torn) = (0, 0);
+    for number in numbers {
+        let path = segment_path(dir, number);
+        let damaged = |offset: usize, reason: String| quarantine(dir, &path, offset as u64, reason);
+        let bytes = fs::read(&path).map_err(io_error("read", &path))?;
+        if memory.is_some() && segments.last().is_some_and(|(before, _)| before + 1 != number) {
+            return Err(damaged(0, "the segment before it is missing".to_owned()));
+        }
+        let mut offset = 0;
+        while offset < bytes.len() {
+            let place = Place { segment: number, offset: offset as u64 };
+            let Some(frame) = frame::read(&bytes[offset..], place) else {
+                if number != newest || offset == 0 || durable_behind(&bytes, number, offset) {
+                    return Err(damaged(offset, "not a whole record".to_owned()));
+                }
+                torn = (bytes.len() - offset) as u64;
+                break;
+            };
+            let record = frame::record(frame.payload).map_err(|error| damaged(offset, error.to_string()))?;
+            match (&mut memory, record) {
+                (None, Record::Checkpoint(head)) if offset == 0 => {
+                    memory = Some(Memory::from_checkpoint(head));
+                }
+                (Some(memory), record) if (offset == 0) == matches!(record, Record::Checkpoint(_)) => {
+                    memory.apply(record).map_err(|reason| damaged(offset, reason))?;
+                }
+                _ => return Err(damaged(offset, "checkpoint missing or misplaced".to_owned())),
+            }
+            offset += frame.len;
+        }
+        let Some(memory) = &memory else { return Err(damaged(0, "empty segment".to_owned())) };
+        segments.push((number, memory.head.next_index));
+        len = offset as u64;
+    }
+    let memory = memory.unwrap_or_default();
+    if !memory.whole() {
+        let path = segment_path(dir, newest);
+        return Err(quarantine(dir, &path, len, "entries are missing".to_owned()));
+    }
+    if torn > 0 {
+        let path = segment_path(dir, newest);
+        let file = OpenOptions::new().write(true).open(&path).map_err(io_error("open", &path))?;
+        file.set_len(len).map_err(io_error("cut", &path))?;
+        file.sync_all().map_err(io_error("sync", &path))?;
+    }
+    Ok(Some(Recovered { memory, segments, len, torn }))
+}
+
+/// Whether a whole record behind the bad place says that the bad place was durable once.
+fn durable_behind(bytes: &[u8], segment: u64, bad: usize) -> bool {
+    (bad + 1..bytes.len()).any(|offset| {
+        let place = Place { segment, offset: offset as u64 };
+        frame::read(&bytes[offset..], place).is_some_and(|frame| frame.synced > bad as u64)
+    })
+}
+
+fn segment_numbers(dir: &Path) -> Result<Vec<u64>, WalError> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io_error("list", dir))? {
+        let path = entry.map_err(io_error("list", dir))?.path();
+        if path.extension().is_some_and(|extension| extension == "partial") {
+            // A segment whose making was cut short; nothing was ever written behind it.
+            fs::remove_file(&path).map_err(io_error("remove", &path))?;
+            continue;
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Some(number) = name.strip_suffix(".wal").and_then(|number| number.parse().ok()) {
+            numbers.push(number);
+        }
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Marks the directory, so that the next start refuses too until a person has looked at it.
+fn quarantine(dir: &Path, path: &Path, offset: u64, reason: String) -> WalError {
+    let damaged = WalError::Damaged { path: PathBuf::from(path), offset, reason };
+    let mark = dir.join(QUARANTINE_MARK);
+    let written = File::create(&mark)
+        .and_then(|mut file| writeln!(file, "{damaged}").and_then(|()| file.sync_all()))
+        .map_err(io_error("write", &mark))
+        .and_then(|()| sync_dir(dir));
+    if let Err(error) = written {
+        tracing::error!(%error, "could not mark a damaged write-ahead log");
+    }
+    damaged
+}
