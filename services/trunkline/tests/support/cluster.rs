@@ -228,9 +228,7 @@ impl Starting {
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().expect("the binary runs");
         let out = BufReader::new(child.stdout.take().expect("piped"));
         let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
-        });
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Self { child, data: data.to_owned(), stderr, lines }
     }
 
@@ -287,7 +285,10 @@ pub fn facts(data: &Path, log: &str) -> Result<Vec<Value>, String> {
     let output = trunkline(&["tail", log, "--json", "--data", &data.display().to_string()]);
     let (code, stdout, stderr) = told(&output);
     hold(code == Some(0), (code, &stderr))?;
-    stdout.lines().map(|line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))).collect()
+    stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}")))
+        .collect()
 }
 
 /// Every promise holds over the logs.
@@ -309,7 +310,8 @@ pub fn ask(
     let mut stream = TcpStream::connect(address).map_err(failed)?;
     stream.set_read_timeout(Some(Duration::from_secs(15))).map_err(failed)?;
     let body = body.map(Value::to_string).unwrap_or_default();
-    let authorization = if key.is_empty() { String::new() } else { format!("Authorization: Bearer {key}\r\n") };
+    let authorization =
+        if key.is_empty() { String::new() } else { format!("Authorization: Bearer {key}\r\n") };
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Accept: application/json\r\n\
@@ -321,8 +323,10 @@ pub fn ask(
     stream.read_to_end(&mut answer).map_err(failed)?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(format!("{method} {path}: {answer:?}"))?;
-    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).ok_or(format!("no status: {head}"))?;
-    let body = if head.to_lowercase().contains("transfer-encoding: chunked") { dechunk(body) } else { body.into() };
+    let status =
+        head.split(' ').nth(1).and_then(|word| word.parse().ok()).ok_or(format!("no status: {head}"))?;
+    let body =
+        if head.to_lowercase().contains("transfer-encoding: chunked") { dechunk(body) } else { body.into() };
     Ok((status, serde_json::from_str(&body).unwrap_or(Value::Null)))
 }
 

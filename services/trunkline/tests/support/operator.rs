@@ -22,11 +22,12 @@ pub const OPERATOR_KEY: &str = "test-operator-key";
 pub const ALPHA_KEY: &str = "test-alpha-key";
 pub const BETA_KEY: &str = "test-beta-key";
 
-/// Numbers: offers run out soon; offers and wrap-up last; a long greeting; another company's.
+/// Numbers: offers run out soon; offers and wrap-up last; a long greeting; another company's; nobody's.
 pub const ALPHA: &str = "+493023125400";
 pub const ALPHA_LONG: &str = "+493023125401";
 pub const ALPHA_TALKATIVE: &str = "+493023125402";
 pub const BETA: &str = "+493023125500";
+pub const NOBODY: &str = "+493023125999";
 
 /// What a phone does with its calls, the first, the second and so on; behind the last from the first again.
 pub type Plan<'a> = &'a [Answer];

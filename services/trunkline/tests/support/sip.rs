@@ -66,7 +66,8 @@ impl Peer {
                 }
                 if method == "INVITE" && status >= 300 {
                     let to_line = answer.lines().find(|line| line.starts_with("To:")).unwrap_or_default();
-                    let tag = to_line.split_once(";tag=").map(|(_, tag)| format!(";tag={tag}")).unwrap_or_default();
+                    let tag =
+                        to_line.split_once(";tag=").map(|(_, tag)| format!(";tag={tag}")).unwrap_or_default();
                     self.send(request("ACK", &tag, "").as_bytes());
                 }
                 return Ok(status);
