@@ -1,0 +1,194 @@
+//! Among contacts of one queue that need the same skills, the better rank is served first: the smaller priority, then
+//! the longer wait.
+//!
+//! What is promised exactly: when an offer is made, no contact of the same queue and skills with a better rank was left
+//! waiting without a live offer, unless there was a reason to pass it over:
+//! - it became free for an offer less than [`PLANNING_MS_MAX`] before, so that the turn may have been planned without it;
+//! - agent-state refused its reservation in that time;
+//! - this agent had missed or declined it, within the queue's `reoffer_after_ms`;
+//! - its last offer failed because the contact or its node was gone, or the node's lease has lapsed.
+//!
+//! Offers of one record are of one turn, made at once.
+
+use std::collections::BTreeMap;
+
+use trunkline_domain::facts::{
+    AgentFact, Delivered, DirectoryFact, OfferEnd, OfferFailure, Recorded, RoutingFact,
+};
+use trunkline_domain::vocabulary::{
+    AgentId, Cell, ContactId, LogName, Millis, NodeId, OfferId, QueueId, SkillId, Timestamp,
+};
+
+use super::{Invariant, Violation};
+use crate::history::{History, Place};
+
+/// The longest time between the planning of a turn and its offers in the log: a reservation may wait that long for
+/// agent-state to elect a leader.
+pub const PLANNING_MS_MAX: Millis = Millis(5_000);
+
+/// The promise.
+pub const INVARIANT: Invariant = Invariant {
+    name: "served_in_order",
+    promise: "in one queue, among equal skills, nobody is offered before who ranks better and could be",
+    check,
+};
+
+struct Waiting<'a> {
+    queue_id: &'a QueueId,
+    skills: Vec<&'a SkillId>,
+    rank: (i32, Timestamp),
+    node_id: &'a NodeId,
+    /// Since when it could be offered; `None` while it has a live offer.
+    free_since: Option<Timestamp>,
+    refused_at: Option<Timestamp>,
+    /// Its last offer said that it is not there.
+    gone: bool,
+    missed_by: BTreeMap<&'a AgentId, Timestamp>,
+}
+
+/// Replays the routing log, cell by cell.
+pub fn check(history: &History) -> Vec<Violation> {
+    let leases = leases(history);
+    let reoffer = reoffer_spans(history);
+    let mut waiting: BTreeMap<(Cell, &ContactId), Waiting> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (cell, record) in &history.routing {
+        for Recorded { meta, fact } in &record.outcome.facts {
+            take(&mut waiting, *cell, meta.occurred_at, fact);
+        }
+        for Recorded { meta, fact } in &record.outcome.facts {
+            let RoutingFact::OfferMade { contact_id, offer_id, agent_id, .. } = fact else { continue };
+            let Some(offered) = waiting.get(&(*cell, contact_id)) else { continue };
+            let now = meta.occurred_at;
+            let better = waiting.iter().find(|((of, _), other)| {
+                of == cell
+                    && other.queue_id == offered.queue_id
+                    && other.skills == offered.skills
+                    && other.rank < offered.rank
+                    && left_without_reason(other, agent_id, now, &reoffer, &leases)
+            });
+            if let Some(((_, left), other)) = better {
+                let message = message(offer_id, contact_id, left, other);
+                found.push(Violation::at(INVARIANT.name, place(*cell, record), left, message));
+            }
+        }
+    }
+    found
+}
+
+fn place(cell: Cell, record: &Delivered<RoutingFact>) -> Place {
+    Place { log: LogName::Routing, cell, position: record.position }
+}
+
+fn message(offer_id: &OfferId, contact_id: &ContactId, left: &ContactId, other: &Waiting) -> String {
+    let (priority, since) = other.rank;
+    format!("{offer_id} was made for {contact_id} while {left} (priority {priority}, since {since}) was free")
+}
+
+fn take<'a>(
+    waiting: &mut BTreeMap<(Cell, &'a ContactId), Waiting<'a>>,
+    cell: Cell,
+    at: Timestamp,
+    fact: &'a RoutingFact,
+) {
+    match fact {
+        RoutingFact::ContactQueued {
+            contact_id,
+            queue_id,
+            priority,
+            enqueued_at,
+            required_skills,
+            node_id,
+            ..
+        } => {
+            let mut skills: Vec<&SkillId> = required_skills.iter().collect();
+            skills.sort();
+            let rank = (*priority, *enqueued_at);
+            let entry = Waiting {
+                queue_id,
+                skills,
+                rank,
+                node_id,
+                free_since: Some(at),
+                refused_at: None,
+                gone: false,
+                missed_by: BTreeMap::new(),
+            };
+            waiting.insert((cell, contact_id), entry);
+        }
+        RoutingFact::ContactDequeued { contact_id, .. } => {
+            waiting.remove(&(cell, contact_id));
+        }
+        RoutingFact::ReservationRefused { contact_id, .. } => {
+            if let Some(it) = waiting.get_mut(&(cell, contact_id)) {
+                it.refused_at = Some(at);
+            }
+        }
+        RoutingFact::OfferMade { contact_id, .. } | RoutingFact::OfferAccepted { contact_id, .. } => {
+            if let Some(it) = waiting.get_mut(&(cell, contact_id)) {
+                it.free_since = None;
+            }
+        }
+        RoutingFact::OfferEnded { contact_id, agent_id, end, .. } => {
+            if let Some(it) = waiting.get_mut(&(cell, contact_id)) {
+                it.free_since = Some(at);
+                it.gone = matches!(
+                    end,
+                    OfferEnd::Withdrawn
+                        | OfferEnd::Failed(OfferFailure::ContactGone | OfferFailure::NodeLost)
+                );
+                it.missed_by.insert(agent_id, at);
+            }
+        }
+        RoutingFact::PartitionTaken { .. } => {}
+    }
+}
+
+fn left_without_reason(
+    it: &Waiting,
+    agent_id: &AgentId,
+    now: Timestamp,
+    reoffer: &BTreeMap<&QueueId, Millis>,
+    leases: &BTreeMap<&NodeId, Vec<(Timestamp, bool)>>,
+) -> bool {
+    let recent = |at: Timestamp| now.since(at) <= PLANNING_MS_MAX;
+    let Some(free_since) = it.free_since else { return false };
+    let spared = reoffer.get(it.queue_id).map_or(Millis(i64::MAX), |span| *span + PLANNING_MS_MAX);
+    let missed = it.missed_by.get(agent_id).is_some_and(|at| now.since(*at) <= spared);
+    let node_lost = leases.get(it.node_id).is_some_and(|changes| {
+        // Lost at any time since it could have been planned.
+        let before = changes.iter().rfind(|(at, _)| now.since(*at) > PLANNING_MS_MAX);
+        before.is_some_and(|(_, held)| !held)
+            || changes.iter().any(|(at, held)| !held && *at <= now && recent(*at))
+    });
+    !(recent(free_since) || it.refused_at.is_some_and(recent) || it.gone || missed || node_lost)
+}
+
+/// The longest time any definition of a queue spares an agent a contact it missed.
+fn reoffer_spans(history: &History) -> BTreeMap<&QueueId, Millis> {
+    let mut spans = BTreeMap::new();
+    for seen in history.directory_facts() {
+        if let DirectoryFact::QueueDefined(queue) = seen.fact {
+            let longest = spans.entry(&queue.queue_id).or_insert(queue.reoffer_after_ms);
+            *longest = queue.reoffer_after_ms.max(*longest);
+        }
+    }
+    spans
+}
+
+/// When each media node's lease was granted (`true`) or lost, in order.
+fn leases(history: &History) -> BTreeMap<&NodeId, Vec<(Timestamp, bool)>> {
+    let mut leases: BTreeMap<&NodeId, Vec<(Timestamp, bool)>> = BTreeMap::new();
+    for seen in history.agent_facts() {
+        let (resource, holder, held) = match seen.fact {
+            AgentFact::LeaseGranted { resource, holder, .. } => (resource, holder, true),
+            AgentFact::LeaseLapsed { resource, holder, .. }
+            | AgentFact::LeaseReleased { resource, holder, .. } => (resource, holder, false),
+            _ => continue,
+        };
+        if resource.strip_prefix("media/") == Some(holder.as_str()) {
+            leases.entry(holder).or_default().push((seen.meta.occurred_at, held));
+        }
+    }
+    leases
+}
