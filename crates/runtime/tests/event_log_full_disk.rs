@@ -9,12 +9,12 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use event_log_support::{len_of, open, segments};
+use event_log_support::{len_of, open, read, segments};
 use tempfile::TempDir;
 use trunkline_domain::vocabulary::Epoch;
 use trunkline_runtime::event_log::contract::note::{Note, note};
-use trunkline_runtime::event_log::contract::{CELL, LOG, record};
-use trunkline_runtime::event_log::{LogError, ReadFrom, SharedLog};
+use trunkline_runtime::event_log::contract::{CELL, LOG, record, record_of};
+use trunkline_runtime::event_log::{EventLog, LogError, ReadFrom, SharedLog};
 use trunkline_runtime::facts::{FactReader, FactWriter};
 
 const CHILD: &str = "TRUNKLINE_TEST_FULL_DISK";
@@ -137,6 +137,34 @@ fn a_full_disk_fails_what_was_under_way_harms_nothing_acknowledged_and_ends_when
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.contains(DONE), "segments of {segment_bytes}: {output:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_queued_behind_a_failed_write_fails_with_it_and_the_lanes_begin_again() {
+    let dir = TempDir::new().unwrap();
+    let (log, _) = open(dir.path(), 64 << 20);
+    log.append(LOG, CELL, record(0, "kept")).unwrap().await.unwrap();
+    let faults = log.faults(LOG, CELL);
+    faults.stall();
+    let mut tickets = vec![log.append(LOG, CELL, record(1, "in the write")).unwrap()];
+    faults.wait_until_held();
+    tickets.extend((2..5).map(|n| log.append(LOG, CELL, record(n, "behind it")).unwrap()));
+    let other_lane = log.append(LOG, CELL, record_of("b", 1, 0, "behind it")).unwrap();
+    faults.fail_write(50, rustix::io::Errno::NOSPC);
+    faults.resume();
+    tickets.push(other_lane);
+    for ticket in tickets {
+        assert_eq!(ticket.await, Err(LogError::DiskFull { log: LOG, cell: CELL }));
+    }
+    for (lane, sequence) in [("a", 5), ("b", 1)] {
+        let refused = log.append(LOG, CELL, record_of(lane, 1, sequence, "a gap")).map(|_| ());
+        assert!(matches!(refused, Err(LogError::Interrupted { .. })), "{refused:?}");
+    }
+    for (lane, epoch) in [("a", 2), ("b", 2), ("c", 1)] {
+        log.append(LOG, CELL, record_of(lane, epoch, 0, lane)).unwrap().await.unwrap();
+    }
+    assert_eq!(read(&log).await, [&b"kept"[..], b"a", b"b", b"c"]);
+    assert_eq!(log.append(LOG, CELL, record_of("a", 2, 1, "goes on")).unwrap().await.map(|at| at.0), Ok(4));
 }
 
 /// Where nothing may be mounted: a limit on the size of a file instead. Weaker: no room can be made again.

@@ -13,7 +13,7 @@ use event_log_support::{len_of, open, partition_dir, payload, read, read_until_e
 use tempfile::TempDir;
 use trunkline_domain::vocabulary::{Cell, Position};
 use trunkline_runtime::event_log::contract::{CELL, LOG, poll_once, record, take, within_a_minute};
-use trunkline_runtime::event_log::{EmbeddedLog, EventLog, LogError, ReadFrom};
+use trunkline_runtime::event_log::{EmbeddedLog, EventLog, LogError, ReadFrom, RecordStream};
 
 const SEGMENT_BYTES: u64 = 600;
 
@@ -120,13 +120,7 @@ async fn a_tool_names_damage_and_serves_nothing_behind_it() {
     for (reason, bytes) in damages {
         fs::write(&path, bytes).unwrap();
         let mut stream = tool.read(LOG, CELL, ReadFrom::Start).await.unwrap();
-        let mut served = Vec::new();
-        let error = loop {
-            match stream.next().await {
-                Ok(stored) => served.push(stored.record.payload.to_vec()),
-                Err(error) => break error.to_string(),
-            }
-        };
+        let (served, error) = until_error(&mut stream).await;
         assert!(error.contains(reason), "{error}");
         assert!(served.len() < 12 && expected.starts_with(&served));
         let verified = tool.verify(LOG, CELL).unwrap_err().to_string();
@@ -134,11 +128,7 @@ async fn a_tool_names_damage_and_serves_nothing_behind_it() {
     }
     fs::remove_file(&path).unwrap();
     let mut stream = tool.read(LOG, CELL, ReadFrom::Start).await.unwrap();
-    let error = loop {
-        if let Err(error) = stream.next().await {
-            break error.to_string();
-        }
-    };
+    let (_, error) = until_error(&mut stream).await;
     assert!(error.contains("is missing"), "{error}");
 
     // Once a writer has quarantined the partition, tools say the same.
@@ -147,4 +137,20 @@ async fn a_tool_names_damage_and_serves_nothing_behind_it() {
     assert_eq!(read_until_error(&tool).await, (vec![], Some(quarantined)));
     let marker = fs::read_to_string(partition_dir(dir.path()).join("QUARANTINED")).unwrap();
     assert!(marker.contains("file: ") && marker.contains("reason: "), "{marker}");
+}
+
+/// What a reader serves before it stops, and why it stops.
+async fn until_error(stream: &mut Box<dyn RecordStream>) -> (Vec<Vec<u8>>, String) {
+    let mut served = Vec::new();
+    let mut stopped = None;
+    within_a_minute(async {
+        while stopped.is_none() {
+            match stream.next().await {
+                Ok(stored) => served.push(stored.record.payload.to_vec()),
+                Err(error) => stopped = Some(error.to_string()),
+            }
+        }
+    })
+    .await;
+    (served, stopped.unwrap())
 }

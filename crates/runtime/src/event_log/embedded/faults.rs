@@ -8,6 +8,8 @@ use rustix::io::Errno;
 #[derive(Debug, Default)]
 struct Plan {
     stalled: bool,
+    /// The writer has taken a batch and waits for the end of the stall.
+    held: bool,
     write: Option<(usize, Errno)>,
     sync: Option<Errno>,
 }
@@ -32,7 +34,7 @@ impl Faults {
 
     /// Goes on after [`Faults::stall`].
     pub fn resume(&self) {
-        self.change(|plan| plan.stalled = false);
+        self.change(|plan| (plan.stalled, plan.held) = (false, false));
     }
 
     /// The next write puts down `len` bytes and then fails with the error.
@@ -45,7 +47,14 @@ impl Faults {
         self.change(|plan| plan.sync = Some(error));
     }
 
+    /// Blocks until a stalled writer has taken a batch: what is appended from then on is queued behind it.
+    pub fn wait_until_held(&self) {
+        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.changed.wait_while(plan, |plan| !plan.held).unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub(super) fn wait_while_stalled(&self) {
+        self.change(|plan| plan.held = plan.stalled);
         let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.changed.wait_while(plan, |plan| plan.stalled).unwrap_or_else(PoisonError::into_inner));
     }
