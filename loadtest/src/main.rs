@@ -1,6 +1,17 @@
 //! Callers and agents played by sipp; the recount; the benches.
 
 mod bench_log;
+mod checks;
+mod cluster;
+mod ear;
+mod facts;
+mod http;
+mod plan;
+mod print;
+mod recount;
+mod run;
+mod sipp;
+mod stage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +25,72 @@ enum Command {
     /// Measures, and prints one line of JSON a figure.
     #[command(subcommand)]
     Bench(Bench),
+    /// Runs a cluster, lets sipp play callers and agents, shows what came of it, and stays up until Ctrl-C.
+    Demo(RunArgs),
+    /// The same run, every promise compared with a recount of sipp's logs; the last line is the verdict as JSON.
+    Smoke(RunArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// Where data and logs go; emptied first.
+    #[arg(long, default_value = "target/demo")]
+    dir: PathBuf,
+    /// The document to apply.
+    #[arg(long, default_value = "deploy/demo/operator.yaml")]
+    document: PathBuf,
+    /// Where the prompts are.
+    #[arg(long, default_value = "/usr/share/asterisk/sounds/en")]
+    prompts: PathBuf,
+    /// What decides who does what, and when.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// How many calls, 1 to 60.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=60))]
+    calls: u16,
+    /// The `trunkline` program; the one beside this one when absent.
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// Which event log.
+    #[arg(long, value_parser = ["embedded"], default_value = "embedded")]
+    log: String,
+}
+
+impl RunArgs {
+    fn options(self) -> Result<stage::Options, Failure> {
+        Ok(stage::Options {
+            program: self.program.map_or_else(cluster::beside_us, Ok)?,
+            dir: self.dir,
+            document: self.document,
+            prompt_dir: self.prompts,
+            seed: self.seed,
+            call_count: usize::from(self.calls),
+        })
+    }
+}
+
+/// Why a run could not be carried through, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(String);
+
+impl Failure {
+    /// From anything that says what is wrong.
+    pub fn new(what: impl std::fmt::Display) -> Self {
+        Self(what.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<http::RestError> for Failure {
+    fn from(error: http::RestError) -> Self {
+        Self::new(error)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -28,20 +105,30 @@ enum Bench {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Command::parse() {
-        Command::Bench(Bench::Log { dir }) => bench_log::run(&dir, &mut std::io::stdout()).await,
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprint!("{error}");
-            let mut source = std::error::Error::source(&error);
-            while let Some(error) = source {
-                eprint!(": {error}");
-                source = error.source();
-            }
-            eprintln!();
-            ExitCode::FAILURE
-        }
+    match Command::parse() {
+        Command::Bench(Bench::Log { dir }) => ended(bench_log::run(&dir, &mut std::io::stdout()).await),
+        Command::Demo(args) => ended(match args.options() {
+            Ok(options) => Box::pin(run::demo(options)).await,
+            Err(failure) => Err(failure),
+        }),
+        Command::Smoke(args) => match args.options() {
+            Ok(options) => match Box::pin(run::smoke(options)).await {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            },
+            Err(failure) => ended(Err(failure)),
+        },
     }
+}
+
+fn ended<E: std::error::Error>(done: Result<(), E>) -> ExitCode {
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    eprint!("{error}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        eprint!(": {error}");
+        source = error.source();
+    }
+    eprintln!();
+    ExitCode::FAILURE
 }

@@ -1,0 +1,122 @@
+//! `demo` and `smoke`: the same run, shown or judged.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::Failure;
+use crate::checks::{Check, Findings};
+use crate::facts::History;
+use crate::http::{Rest, RestError};
+use crate::plan::{COMPANIES, OPERATOR_KEY};
+use crate::print;
+use crate::stage::{Evidence, Options, Stage, say};
+
+/// Runs, shows everything, and stays up until Ctrl-C.
+///
+/// # Errors
+/// When the run could not be carried through.
+pub async fn demo(options: Options) -> Result<(), Failure> {
+    let mut stage = Stage::open(options.clone()).await?;
+    let mut evidence = stage.place_calls().await?;
+    stage.close_up().await?;
+    stage.collect(&mut evidence).await?;
+    stage.caught_up().await?;
+    let history = History::read(&stage.trunkline.data).await?;
+    let plan = stage.plan.clone();
+    let findings = ask_all(&stage, Findings::new(&plan, &evidence, history, &options.prompt_dir)).await?;
+    print::stories(&stage, &findings).await?;
+    print::tables(&findings);
+    print::urls(&stage);
+    tokio::select! {
+        code = stage.cluster.ended() => Err(Failure::new(format!("the cluster ended by itself with {}", code?))),
+        signal = tokio::signal::ctrl_c() => {
+            signal?;
+            say("stopping");
+            stage.cluster.stop().await.map(|_| ())
+        }
+    }
+}
+
+/// Runs, compares every promise with the recount, and prints the verdict as one line of JSON. Gives whether all held.
+pub async fn smoke(options: Options) -> bool {
+    let mut checks = Vec::new();
+    if let Err(error) = judged(&options, &mut checks).await {
+        checks.push(Check::holds("the run was carried through", "", error, false));
+    }
+    let failed: Vec<&Check> = checks.iter().filter(|check| !check.ok).collect();
+    for check in &failed {
+        eprintln!("smoke: {} failed: expected {}, got {}", check.name, check.expected, check.got);
+    }
+    let pass = failed.is_empty();
+    let word = if pass { "pass" } else { "fail" };
+    if !pass {
+        say(&format!("seed {}; logs are in {}", options.seed, options.dir.display()));
+    }
+    println!("{}", json!({"smoke": word, "mode": "embedded", "calls": options.call_count, "checks": checks}));
+    pass
+}
+
+async fn judged(options: &Options, checks: &mut Vec<Check>) -> Result<(), Failure> {
+    let mut stage = Stage::open(options.clone()).await?;
+    let mut evidence: Evidence = stage.place_calls().await?;
+    stage.close_up().await?;
+    stage.collect(&mut evidence).await?;
+    let digests = stage.caught_up().await?;
+    let history = History::read(&stage.trunkline.data).await?;
+    let plan = stage.plan.clone();
+    let findings = ask_all(&stage, Findings::new(&plan, &evidence, history, &options.prompt_dir)).await?;
+    print::tables(&findings);
+    checks.extend(findings.checks());
+    checks.push(foreign_contact(&stage, &findings).await);
+    for (fold, live, replayed) in digests {
+        let ok = live == replayed && !live.is_empty();
+        checks.push(Check::holds(&format!("{fold} is the same live and replayed"), replayed, live, ok));
+    }
+    let Stage { cluster, trunkline, .. } = stage;
+    checks.push(Check::same("the cluster ends in order", 0, cluster.stop().await?));
+    let verified = trunkline.run(&["verify"]).await?;
+    let said = format!("{}{}", verified.stdout, verified.stderr);
+    let last = said.lines().last().unwrap_or_default();
+    checks.push(Check::holds("trunkline verify finds nothing wrong", "exit 0", last, verified.code == 0));
+    Ok(())
+}
+
+/// Asks the gateway for everything it shows, each company by its own key.
+async fn ask_all<'a>(stage: &Stage, mut findings: Findings<'a>) -> Result<Findings<'a>, Failure> {
+    let http = &stage.cluster.addresses.http;
+    let mut by_company = BTreeMap::new();
+    for company in COMPANIES {
+        let rest = Rest::new(http, company.key);
+        let base = format!("/v1/companies/{}", company.id);
+        findings.intervals.insert(company.id, rest.get(&format!("{base}/intervals")).await?);
+        findings.invoices.insert(company.id, rest.get(&format!("{base}/invoices/running")).await?);
+        by_company.insert(company.id, rest);
+    }
+    for contact in findings.history.contacts.values() {
+        if let Some(rest) = by_company.get(contact.company_id.as_str()) {
+            let path = format!("/v1/companies/{}/contacts/{}", contact.company_id, contact.contact_id);
+            findings.records.insert(contact.contact_id.clone(), rest.get(&path).await?);
+        }
+    }
+    findings.timesheets = Rest::new(http, OPERATOR_KEY).get("/v1/timesheets").await?;
+    Ok(findings)
+}
+
+/// Another company's contact must not be found, whatever path is asked.
+async fn foreign_contact(stage: &Stage, findings: &Findings<'_>) -> Check {
+    let name = "another company's contact is not found";
+    let aurora = findings.history.contacts.values().find(|it| it.company_id == "cmp_aurora");
+    let Some(contact) = aurora else { return Check::holds(name, "404", "no contact to ask for", false) };
+    let rest = Rest::new(&stage.cluster.addresses.http, "demo-borealis-key");
+    let mut got = Vec::new();
+    for company in ["cmp_aurora", "cmp_borealis"] {
+        let path = format!("/v1/companies/{company}/contacts/{}", contact.contact_id);
+        got.push(match rest.get(&path).await {
+            Err(RestError::Refused { status, .. }) => status.to_string(),
+            Ok(_) => "200".to_owned(),
+            Err(error) => error.to_string(),
+        });
+    }
+    Check::same(name, "404, 404", got.join(", "))
+}
