@@ -118,7 +118,7 @@ fn check(message: &Message) -> Result<(), (u16, &'static str)> {
     if Some(&cseq.method) != method {
         return Err((400, "CSeq Names Another Method"));
     }
-    if message.list("via").first().and_then(|via| Via::parse(via)).is_none() {
+    if message.list("via").iter().any(|via| Via::parse(via).is_none()) {
         return Err((400, "Bad Via"));
     }
     if message.from().is_none() || message.to().is_none() {

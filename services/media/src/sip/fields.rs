@@ -208,7 +208,11 @@ pub struct Via {
 impl Via {
     /// Reads one Via value.
     pub fn parse(text: &str) -> Option<Self> {
-        let head = text.split(';').next()?;
+        let mut parts = split_outside(text, ';').into_iter();
+        let head = parts.next()?;
+        if parts.any(|part| part.trim().is_empty()) {
+            return None;
+        }
         let mut slashes = head.splitn(3, '/');
         let (name, version) = (slashes.next()?.trim(), slashes.next()?.trim());
         if !name.eq_ignore_ascii_case("SIP") || version != "2.0" {
