@@ -166,6 +166,24 @@ impl AgentStateClient {
         if let Some(command_id) = command.command_id().filter(|id| id.is_empty()) {
             *command_id = self.shared.mint.command().to_string();
         }
+        self.follow(|channel, time_max| {
+            let mut request = Request::new(command.clone());
+            request.set_timeout(time_max);
+            telemetry::inject(&mut request, &self.traceparent);
+            attempt(AgentStateServiceClient::new(channel), request)
+        })
+        .await
+    }
+
+    /// Makes one call of whoever leads, in as many attempts as it takes: `attempt` is given a connection and how long it
+    /// may take, and must send the same command each time.
+    ///
+    /// # Errors
+    /// As of the other calls.
+    pub async fn follow<A, F>(&self, attempt: impl Fn(Channel, Duration) -> F) -> Result<A, Status>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
         let until = Instant::now() + self.time_max;
         let mut pause = PAUSE_MIN;
         loop {
@@ -173,10 +191,7 @@ impl AgentStateClient {
                 return Err(Status::unavailable("no address of agent-state is known"));
             };
             let left = until.saturating_duration_since(Instant::now()).min(ATTEMPT_TIME_MAX);
-            let mut request = Request::new(command.clone());
-            request.set_timeout(left);
-            telemetry::inject(&mut request, &self.traceparent);
-            let answer = match tokio::time::timeout(left, attempt(voter, request)).await {
+            let answer = match tokio::time::timeout(left, attempt(voter, left)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(Status::deadline_exceeded("agent-state did not answer in time")),
             };
@@ -199,7 +214,7 @@ impl AgentStateClient {
                     false
                 }
             };
-            // A leader that was just named is asked at once, everybody else after a pause.
+            // A leader that was just named is asked after the shortest pause, everybody else after a growing one.
             let wait = if followed { PAUSE_MIN } else { pause };
             if Instant::now() + wait >= until {
                 return Err(status);
@@ -209,15 +224,15 @@ impl AgentStateClient {
         }
     }
 
-    fn voter(&self) -> Option<(String, AgentStateServiceClient<Channel>)> {
+    fn voter(&self) -> Option<(String, Channel)> {
         let mut known = self.known();
         let address = match &known.leader {
             Some(leader) => leader.clone(),
             None => self.shared.voters.get(known.next % self.shared.voters.len().max(1))?.clone(),
         };
-        let channel = known.channels.entry(address.clone()).or_insert_with(|| grpc::channel(&address));
-        let voter = AgentStateServiceClient::new(channel.clone());
-        Some((address, voter))
+        let channel =
+            known.channels.entry(address.clone()).or_insert_with(|| grpc::channel(&address)).clone();
+        Some((address, channel))
     }
 
     fn forget_leader(&self, address: &str) {

@@ -89,6 +89,12 @@ impl Component {
         self.health.put(self.name, None);
     }
 
+    /// Whether it said last that it is ready.
+    pub fn is_ready(&self) -> bool {
+        let components = self.health.0.components.lock().unwrap_or_else(PoisonError::into_inner);
+        components.get(self.name).is_some_and(Option::is_none)
+    }
+
     /// It does not serve as it should, and why: a short phrase for the operator, as `waits for lease routing/0`.
     pub fn not_ready(&self, reason: impl Into<String>) {
         self.health.put(self.name, Some(reason.into()));

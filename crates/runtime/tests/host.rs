@@ -72,7 +72,9 @@ impl Projection for Skills {
 
 /// Keeps state and marks in memory, in one step.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Option<(Skills, Vec<u8>)>>>);
+struct Memory(Arc<Mutex<Option<Saved>>>);
+
+type Saved = (Skills, Vec<u8>);
 
 impl Checkpoint<Skills> for Memory {
     fn load(&mut self) -> Result<Option<(Skills, Marks)>, CheckpointError> {
