@@ -156,7 +156,7 @@ impl<'a> Findings<'a> {
         let ended_once = self.history.contacts.values().filter(|it| it.ended_count == 1).count();
         let talks_agree =
             self.history.contacts.values().filter(|it| it.talked_ms != it.talk_between_facts_ms).count();
-        let refused = (self.recount.refused_count(486), self.recount.refused_count(487));
+        let refused = (self.recount.refused_count(486), self.recount.cancelled_count());
         let contacts = || self.history.contacts.values();
         let offers = (
             contacts().map(|it| it.declined_count).sum::<usize>(),

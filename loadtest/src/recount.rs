@@ -98,6 +98,13 @@ impl Recount {
         self.agent_calls.iter().filter(|call| call.refused == Some(status)).count()
     }
 
+    /// How many calls to phones were cancelled, or answered too late to be of use.
+    pub fn cancelled_count(&self) -> usize {
+        let answered = self.agent_calls.iter().filter(|call| call.served()).count();
+        let talks = self.calls.iter().flatten().filter(|call| call.talk.is_some()).count();
+        self.refused_count(487) + answered - talks.min(answered)
+    }
+
     /// Pairs of calls that one phone had at the same time; there must be none.
     pub fn overlap_count(&self) -> usize {
         let mut spans: Vec<(usize, i64, i64)> =

@@ -17,6 +17,31 @@ use crate::stage::{Evidence, Options, Stage, say};
 /// # Errors
 /// When the run could not be carried through.
 pub async fn demo(options: Options) -> Result<(), Failure> {
+    let mut stage = tokio::select! {
+        biased;
+        () = interrupted() => return Err(Failure::new("interrupted")),
+        stage = shown(&options) => stage?,
+    };
+    tokio::select! {
+        code = stage.cluster.ended() => Err(Failure::new(format!("the cluster ended by itself with {}", code?))),
+        () = interrupted() => {
+            say("stopping");
+            stage.cluster.stop().await.map(|_| ())
+        }
+    }
+}
+
+/// Ctrl-C or SIGTERM. Whatever runs is dropped, and with it every child process.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+async fn shown(options: &Options) -> Result<Stage, Failure> {
     let mut stage = Stage::open(options.clone()).await?;
     let mut evidence = stage.place_calls().await?;
     stage.close_up().await?;
@@ -28,20 +53,18 @@ pub async fn demo(options: Options) -> Result<(), Failure> {
     print::stories(&stage, &findings).await?;
     print::tables(&findings);
     print::urls(&stage);
-    tokio::select! {
-        code = stage.cluster.ended() => Err(Failure::new(format!("the cluster ended by itself with {}", code?))),
-        signal = tokio::signal::ctrl_c() => {
-            signal?;
-            say("stopping");
-            stage.cluster.stop().await.map(|_| ())
-        }
-    }
+    Ok(stage)
 }
 
 /// Runs, compares every promise with the recount, and prints the verdict as one line of JSON. Gives whether all held.
 pub async fn smoke(options: Options) -> bool {
     let mut checks = Vec::new();
-    if let Err(error) = judged(&options, &mut checks).await {
+    let done = tokio::select! {
+        biased;
+        () = interrupted() => Err(Failure::new("interrupted")),
+        done = judged(&options, &mut checks) => done,
+    };
+    if let Err(error) = done {
         checks.push(Check::holds("the run was carried through", "", error, false));
     }
     let failed: Vec<&Check> = checks.iter().filter(|check| !check.ok).collect();
