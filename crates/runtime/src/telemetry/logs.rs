@@ -41,7 +41,9 @@ pub(super) fn check_filter(filter: &str) -> Result<(), String> {
 pub fn start_logs(config: &TelemetryConfig) -> Result<(), LogsError> {
     let filter =
         EnvFilter::try_new(&config.log_filter).map_err(|error| LogsError::Filter(error.to_string()))?;
-    let registry = tracing_subscriber::registry().with(filter);
+    // The SIP transaction layer writes whole messages, telephone numbers included, at every level below `error`.
+    let quiet = "rsipstack=error".parse().expect("a target and a level are a directive");
+    let registry = tracing_subscriber::registry().with(filter.add_directive(quiet));
     let started = match config.log_format {
         LogFormat::Text => {
             let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
