@@ -50,7 +50,7 @@ pub(crate) async fn run(args: ApplyArgs) -> Result<(), Failure> {
         Some(address) => address.clone(),
         None => Addresses::read(&args.data)?.service("directory")?,
     };
-    let mut client = DirectoryServiceClient::new(trunkline_runtime::grpc::channel(&address).map_err(world)?);
+    let mut client = DirectoryServiceClient::new(trunkline_runtime::grpc::channel(&address));
     let plan = client
         .plan_directory(pb::PlanDirectoryRequest { file_name: file_name.clone(), document: document.clone() })
         .await
@@ -79,10 +79,6 @@ pub(crate) async fn run(args: ApplyArgs) -> Result<(), Failure> {
     refuse_problems(&applied.problems)?;
     say(args.json, "applied", applied.revision, &applied.changes);
     Ok(())
-}
-
-fn world(error: impl std::fmt::Display) -> Failure {
-    Failure::world(error.to_string())
 }
 
 fn refused(status: &tonic::Status) -> Failure {
