@@ -148,6 +148,13 @@ fn somebody_served_before_who_waited_longer_is_found() {
         pen.agents(120_000, vec![reserved(5, 8, 1, 140_000), reserved(4, 9, 2, 140_000)]);
         pen.routing(120_000, vec![offer_made(5, 8, 1), offer_made(4, 9, 2)]);
     });
+    // Or its reservation is granted and its offer comes a moment later.
+    check(&[], |pen| {
+        pen.arrive(110_000, 5);
+        pen.agents(120_000, vec![reserved(4, 9, 2, 140_000), reserved(5, 8, 1, 140_000)]);
+        pen.routing(120_000, vec![offer_made(5, 8, 1)]);
+        pen.routing(120_001, vec![offer_made(4, 9, 2)]);
+    });
     // Long after the miss it is that agent's turn again.
     check(&["served_in_order"], |pen| {
         pen.offer(105_000, 4, 7, 1);

@@ -4,7 +4,7 @@
 //! What is promised exactly: when an offer is made, no contact of the same queue and skills with a better rank was left
 //! waiting without a live offer, unless there was a reason to pass it over:
 //! - it became free for an offer less than [`PLANNING_MS_MAX`] before, so that the turn may have been planned without it;
-//! - agent-state refused its reservation in that time;
+//! - agent-state refused its reservation in that time, or had granted it one whose offer was not made yet;
 //! - this agent had missed or declined it, within the queue's `reoffer_after_ms`;
 //! - its last offer failed because the contact or its node was gone, or the node's lease has lapsed.
 //!
@@ -48,8 +48,11 @@ struct Waiting<'a> {
 
 /// Replays the routing log, cell by cell.
 pub fn check(history: &History) -> Vec<Violation> {
-    let leases = leases(history);
-    let reoffer = reoffer_spans(history);
+    let reasons = Reasons {
+        reoffer: reoffer_spans(history),
+        leases: leases(history),
+        reservations: reservations(history),
+    };
     let mut waiting: BTreeMap<(Cell, &ContactId), Waiting> = BTreeMap::new();
     let mut found = Vec::new();
     for (cell, record) in &history.routing {
@@ -60,12 +63,13 @@ pub fn check(history: &History) -> Vec<Violation> {
             let RoutingFact::OfferMade { contact_id, offer_id, agent_id, .. } = fact else { continue };
             let Some(offered) = waiting.get(&(*cell, contact_id)) else { continue };
             let now = meta.occurred_at;
-            let better = waiting.iter().find(|((of, _), other)| {
+            let better = waiting.iter().find(|((of, left), other)| {
                 of == cell
+                    && !reasons.held(left, now)
                     && other.queue_id == offered.queue_id
                     && other.skills == offered.skills
                     && other.rank < offered.rank
-                    && left_without_reason(other, agent_id, now, &reoffer, &leases)
+                    && !reasons.excuse(other, agent_id, now)
             });
             if let Some(((_, left), other)) = better {
                 let message = message(offer_id, contact_id, left, other);
@@ -144,24 +148,40 @@ fn take<'a>(
     }
 }
 
-fn left_without_reason(
-    it: &Waiting,
-    agent_id: &AgentId,
-    now: Timestamp,
-    reoffer: &BTreeMap<&QueueId, Millis>,
-    leases: &BTreeMap<&NodeId, Vec<(Timestamp, bool)>>,
-) -> bool {
-    let recent = |at: Timestamp| now.since(at) <= PLANNING_MS_MAX;
-    let Some(free_since) = it.free_since else { return false };
-    let spared = reoffer.get(it.queue_id).map_or(Millis(i64::MAX), |span| *span + PLANNING_MS_MAX);
-    let missed = it.missed_by.get(agent_id).is_some_and(|at| now.since(*at) <= spared);
-    let node_lost = leases.get(it.node_id).is_some_and(|changes| {
-        // Lost at any time since it could have been planned.
-        let before = changes.iter().rfind(|(at, _)| now.since(*at) > PLANNING_MS_MAX);
-        before.is_some_and(|(_, held)| !held)
-            || changes.iter().any(|(at, held)| !held && *at <= now && recent(*at))
-    });
-    !(recent(free_since) || it.refused_at.is_some_and(recent) || it.gone || missed || node_lost)
+/// What excuses that a contact was passed over.
+struct Reasons<'a> {
+    reoffer: BTreeMap<&'a QueueId, Millis>,
+    leases: BTreeMap<&'a NodeId, Vec<(Timestamp, bool)>>,
+    /// By contact: when each of its reservations was granted, and released.
+    reservations: BTreeMap<&'a ContactId, Vec<(Timestamp, Option<Timestamp>)>>,
+}
+
+fn recent(at: Timestamp, now: Timestamp) -> bool {
+    at <= now && now.since(at) <= PLANNING_MS_MAX
+}
+
+impl Reasons<'_> {
+    fn excuse(&self, it: &Waiting, agent_id: &AgentId, now: Timestamp) -> bool {
+        let Some(free_since) = it.free_since else { return true };
+        let spared = self.reoffer.get(it.queue_id).map_or(Millis(i64::MAX), |span| *span + PLANNING_MS_MAX);
+        let missed = it.missed_by.get(agent_id).is_some_and(|at| now.since(*at) <= spared);
+        let refused = it.refused_at.is_some_and(|at| recent(at, now));
+        recent(free_since, now) || refused || it.gone || missed || self.node_lost(it.node_id, now)
+    }
+
+    /// Whether the node was without its lease at any time since the turn may have been planned.
+    fn node_lost(&self, node_id: &NodeId, now: Timestamp) -> bool {
+        let changes = self.leases.get(node_id).map_or(&[][..], Vec::as_slice);
+        let before = changes.iter().rfind(|(at, _)| *at <= now && !recent(*at, now));
+        before.is_some_and(|(_, held)| !held) || changes.iter().any(|(at, held)| !held && recent(*at, now))
+    }
+
+    /// Whether a reservation of the contact lived at any time since the turn may have been planned.
+    fn held(&self, contact_id: &ContactId, now: Timestamp) -> bool {
+        let all = self.reservations.get(contact_id).map_or(&[][..], Vec::as_slice);
+        let lives = |until: Option<Timestamp>| until.is_none_or(|until| until > now || recent(until, now));
+        all.iter().any(|(from, until)| *from <= now && lives(*until))
+    }
 }
 
 /// The longest time any definition of a queue spares an agent a contact it missed.
@@ -191,4 +211,24 @@ fn leases(history: &History) -> BTreeMap<&NodeId, Vec<(Timestamp, bool)>> {
         }
     }
     leases
+}
+
+fn reservations(history: &History) -> BTreeMap<&ContactId, Vec<(Timestamp, Option<Timestamp>)>> {
+    let mut reservations: BTreeMap<&ContactId, Vec<(Timestamp, Option<Timestamp>)>> = BTreeMap::new();
+    for seen in history.agent_facts() {
+        let at = seen.meta.occurred_at;
+        match seen.fact {
+            AgentFact::AgentReserved { contact_id, .. } => {
+                reservations.entry(contact_id).or_default().push((at, None));
+            }
+            AgentFact::ReservationReleased { contact_id, .. } => {
+                let last = reservations.get_mut(contact_id).and_then(|all| all.last_mut());
+                if let Some((_, until @ None)) = last {
+                    *until = Some(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    reservations
 }
