@@ -104,7 +104,7 @@ pub struct EmbeddedLog {
 
 impl EmbeddedLog {
     /// Opens a directory for writing, alone. Every record stored is checked; a torn tail is cut off and reported; a
-    /// damaged partition is quarantined and reported, and the others work. Blocks: about a second a gigabyte.
+    /// damaged partition is quarantined and reported, and the others work. Blocks: some seconds a gigabyte.
     ///
     /// # Errors
     /// When the directory is in use, belongs to another cluster, has more cells, or cannot be read.
