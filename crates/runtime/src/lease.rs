@@ -261,11 +261,16 @@ impl Keeper {
     }
 }
 
-/// Whether nobody who knows has answered.
+/// Whether nobody who knows has answered: then the lease stands until it runs out.
 fn unreachable(status: &Status) -> bool {
     status.metadata().contains_key(crate::agent_state_client::LEADER_KEY)
         || matches!(
             status.code(),
-            Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Internal | Code::Cancelled
+            Code::Unavailable
+                | Code::ResourceExhausted
+                | Code::DeadlineExceeded
+                | Code::Unknown
+                | Code::Internal
+                | Code::Cancelled
         )
 }

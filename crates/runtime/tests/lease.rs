@@ -153,9 +153,13 @@ async fn a_lease_whose_renewal_is_refused_is_lost() {
 async fn a_lease_that_cannot_be_renewed_in_time_is_lost_and_not_before() {
     let scene = Scene::new();
     let lease = scene.acquire().await.unwrap();
-    let trouble = (0..100_000).map(|_| Trouble::Refused(Status::unavailable("no quorum")));
-    scene.fake.state().trouble.extend(trouble);
+    let overloaded = || Trouble::Refused(Status::resource_exhausted("overloaded"));
+    let no_quorum = || Trouble::Refused(Status::unavailable("no quorum"));
+    scene.fake.state().trouble.extend((0..100_000).flat_map(|_| [overloaded(), no_quorum()]));
     scene.hand.advance(TTL - Millis(1));
+    while scene.fake.state().seen.len() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     assert!(lease.valid(scene.clock.now()));
     scene.hand.advance(Millis(1));
     assert!(!lease.valid(scene.clock.now()));
