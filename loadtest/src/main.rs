@@ -6,6 +6,8 @@ mod cluster;
 mod ear;
 mod facts;
 mod http;
+#[cfg(test)]
+mod pair_tests;
 mod plan;
 mod print;
 mod recount;
