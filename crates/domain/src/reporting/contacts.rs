@@ -1,6 +1,7 @@
 //! The record of every contact, from the contacts log alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::intervals::{INTERVAL, VisitCounts};
 use crate::facts::{ContactFact, FlowOutReason, Recorded};
@@ -343,11 +344,11 @@ impl Contacts {
         company_id: &CompanyId,
         before: Option<(Timestamp, ContactId)>,
     ) -> impl Iterator<Item = &ContactRecord> {
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
         let of_company = self.by_company.get(company_id);
         of_company
             .into_iter()
-            .flat_map(|all| all.iter().rev())
-            .skip_while(move |it| before.as_ref().is_some_and(|before| *it >= before))
+            .flat_map(move |all| all.range((Bound::Unbounded, end.clone())).rev())
             .filter_map(|(_, contact_id)| self.records.get(contact_id))
     }
 

@@ -6,6 +6,7 @@
 
 mod contacts;
 mod definitions;
+mod erlang;
 mod intervals;
 mod live;
 mod service_level;
@@ -17,6 +18,7 @@ pub use contacts::{
     CellKey, Cohort, ContactEnd, ContactRecord, Contacts, Conversation, Visit, VisitEnd, VisitOutcome,
 };
 pub use definitions::{Definitions, Threshold};
+pub use erlang::{Impatient, Patient, agents_needed, blocking};
 pub use intervals::{INTERVAL, IntervalCell, VisitCounts, interval_cells};
 pub use live::{LiveBoard, live_board};
 pub use service_level::{Formula, Share, Tally};
