@@ -7,7 +7,7 @@ use trunkline_domain::agent_state::{QueuePolicy, Reply, Roster};
 use trunkline_domain::directory::Directory;
 use trunkline_domain::facts::DirectoryFact;
 use trunkline_domain::kernel::Projection;
-use trunkline_domain::vocabulary::{Cell, Timestamp};
+use trunkline_domain::vocabulary::{Cell, Epoch, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
 use trunkline_runtime::clock::Clock;
@@ -52,9 +52,12 @@ impl Leading {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn propose(&self, action: Logged) -> Result<Reply, ProposeError> {
-        let proposed_at_ms = self.clock.now().0;
-        let traceparent = String::new();
-        self.consensus.propose(api::LoggedCommand { proposed_at_ms, traceparent, action: Some(action) }).await
+        self.consensus.propose(self.logged(action)).await
+    }
+
+    fn logged(&self, action: Logged) -> api::LoggedCommand {
+        let (proposed_at_ms, traceparent) = (self.clock.now().0, String::new());
+        api::LoggedCommand { proposed_at_ms, traceparent, action: Some(action) }
     }
 
     /// A new command id.
@@ -92,28 +95,21 @@ impl Leading {
     async fn publish(&self) {
         self.health.not_ready("opens the agents log");
         loop {
-            let error = match Outbox::open(&self.log, self.term).await {
-                Ok(outbox) => {
-                    self.health.ready();
-                    match outbox.run(self, self.consensus.machine().applied()).await {
-                        Ok(()) => return,
-                        Err(error) => error,
-                    }
-                }
-                Err(error) => error,
-            };
-            if matches!(&error, OutboxError::Log(LogError::Fenced { current, .. }) if current.0 == self.term)
-            {
-                tracing::info!(term = self.term, "term had the agents lane before; asks for a new one");
-            } else {
-                self.health.not_ready(format!("cannot publish: {error}"));
-                tracing::error!(error = %chain(&error), "could not publish agent facts; asks for a new term");
-                tokio::time::sleep(PAUSE).await;
-            }
-            // An epoch is used once, so a lane that was lost is opened again under a new term only.
-            self.consensus.elect().await;
+            let Err(error) = self.publish_once().await else { return };
+            self.health.not_ready(format!("cannot publish: {error}"));
+            tracing::error!(error = %chain(&error), "could not publish agent facts");
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    async fn publish_once(&self) -> Result<(), OutboxError> {
+        // An epoch opens a lane once. That of a committed entry is higher than any leader had before, this one included,
+        // also after a restart within one term.
+        let tick = Logged::DeadlineTick(api::DeadlineTick { command_id: self.command_id() });
+        let (index, _) = self.consensus.propose_at(self.logged(tick)).await?;
+        let outbox = Outbox::open(&self.log, Epoch(index)).await?;
+        self.health.ready();
+        outbox.run(self, self.consensus.machine().applied()).await
     }
 
     /// Keeps the machine's roster as the directory has it, now and when a later revision takes effect.

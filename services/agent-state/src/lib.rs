@@ -150,7 +150,9 @@ async fn watch(
 ) -> Result<(), AgentStateError> {
     let mut changes = consensus.watch();
     let telemetry = &platform.telemetry;
-    let mut duties: Option<(u64, Duties)> = None;
+    // The term this replica leads in, as of the last look, and what it does in it.
+    let mut led: Option<Option<u64>> = None;
+    let mut duties: Option<Duties> = None;
     loop {
         let standing = consensus.standing();
         telemetry.gauge(names::RAFT_TERM, &[]).set(standing.term.cast_signed());
@@ -170,8 +172,9 @@ async fn watch(
             Leader::Me { term } => Some(term),
             _ => None,
         };
-        if duties.as_ref().map(|(term, _)| *term) != term {
-            duties = None;
+        if led != Some(term) {
+            led = Some(term);
+            drop(duties.take());
             match term {
                 Some(term) => {
                     let leading = Leading {
@@ -183,7 +186,7 @@ async fn watch(
                         health: health.outbox.clone(),
                         address: config.advertise.clone(),
                     };
-                    duties = Some((term, Duties(tokio::spawn(leading.run()))));
+                    duties = Some(Duties(tokio::spawn(leading.run())));
                 }
                 // The leader publishes; a follower has nothing to.
                 None => health.outbox.ready(),

@@ -1,7 +1,7 @@
 //! The outbox: what the machine decided, published in the agents log exactly once, by Raft index.
 //!
-//! A leader opens the lane `agents` in every cell with its term as the epoch, reads each cell up to its fence, and sees the
-//! highest Raft index published there. From then on nothing an older leader appends counts, so it goes on behind that
+//! A leader opens the lane `agents` in every cell, with the Raft index of an entry it has just committed as the epoch, reads
+//! each cell up to its fence, and sees the highest Raft index published there. From then on nothing an older leader appends counts, so it goes on behind that
 //! index. One record is what one Raft index made in one cell: it is there whole or not at all.
 
 use std::collections::BTreeMap;
@@ -42,6 +42,7 @@ pub enum OutboxError {
 
 /// One leader's hold on the lane in every cell.
 pub struct Outbox {
+    epoch: Epoch,
     cells: BTreeMap<Cell, Published>,
 }
 
@@ -52,14 +53,14 @@ struct Published {
 }
 
 impl Outbox {
-    /// Takes the lane for `term`.
+    /// Takes the lane with an epoch that was never used.
     ///
     /// # Errors
-    /// [`LogError::Fenced`] when the term had the lane before, which happens after a restart: ask for a new election.
-    pub async fn open(log: &SharedLog, term: u64) -> Result<Self, OutboxError> {
+    /// [`LogError::Fenced`] when a newer leader has it already.
+    pub async fn open(log: &SharedLog, epoch: Epoch) -> Result<Self, OutboxError> {
         let mut cells = BTreeMap::new();
         for cell in (0..log.cell_count()).map(Cell) {
-            let (writer, fence) = FactWriter::<AgentFact>::open(log, cell, LANE, Epoch(term)).await?;
+            let (writer, fence) = FactWriter::<AgentFact>::open(log, cell, LANE, epoch).await?;
             let mut reader = FactReader::<AgentFact>::open(log, cell, ReadFrom::Start).await?;
             let mut newest: Option<EventId> = None;
             let fold = |delivered: trunkline_domain::facts::Delivered<AgentFact>| {
@@ -76,13 +77,13 @@ impl Outbox {
             };
             cells.insert(cell, Published { writer, through });
         }
-        Ok(Self { cells })
+        Ok(Self { epoch, cells })
     }
 
     /// Publishes what is and what comes, until something fails.
     ///
     /// # Errors
-    /// The failure. The lane must be opened again, with a new term.
+    /// The failure. The lane must be opened again, with a new epoch.
     pub async fn run(
         mut self,
         leading: &Leading,
@@ -120,7 +121,7 @@ impl Outbox {
         let mut outcomes: BTreeMap<(u64, Cell), Outcome<AgentFact>> = BTreeMap::new();
         for (key, waiting) in taken {
             let outcome = outcomes.entry((key.index, waiting.cell)).or_insert_with(|| Outcome {
-                epoch: Epoch(leading.term),
+                epoch: self.epoch,
                 consumed: Vec::new(),
                 facts: Vec::new(),
             });

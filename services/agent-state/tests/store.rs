@@ -159,7 +159,12 @@ fn a_missing_segment_is_refused_and_purged_ones_are_deleted() {
     for missing in 0..files.len() - 1 {
         let mut left = files.clone();
         left.remove(missing);
-        assert!(matches!(reopened(&left), Err(WalError::Damaged { .. })), "without {}", files[missing].0);
+        match reopened(&left) {
+            Err(WalError::Damaged { .. }) => {}
+            // All it held was purged: it might have been deleted by us.
+            Ok(found) => assert!(missing == 0 && found == *memory, "without {}", files[missing].0),
+            Err(other) => panic!("{other}"),
+        }
     }
 }
 
@@ -167,10 +172,10 @@ fn a_missing_segment_is_refused_and_purged_ones_are_deleted() {
 fn a_damaged_state_database_is_set_aside() {
     let dir = tempfile::tempdir().unwrap();
     drop(Store::open(dir.path(), 4096, 7).unwrap());
-    fs::remove_dir_all(dir.path().join("state")).unwrap();
-    fs::create_dir_all(dir.path().join("state")).unwrap();
-    fs::write(dir.path().join("state/db"), b"garbage").unwrap();
-    fs::write(dir.path().join("state/conf"), b"garbage").unwrap();
+    let db = sled::open(dir.path().join("state")).unwrap();
+    db.insert(b"aagt_x", b"garbage").unwrap();
+    db.flush().unwrap();
+    drop(db);
     let store = Store::open(dir.path(), 4096, 8).unwrap();
     assert_eq!(store.node_id, 7, "the id stays with the data");
     assert!(dir.path().join("quarantine-state-1").exists());

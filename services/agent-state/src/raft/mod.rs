@@ -108,7 +108,7 @@ impl Consensus {
         let proposer = Proposer::start(raft.clone(), Duration::from_millis(config.propose_timeout_ms));
         let consensus = Self { raft, node_id, machine, proposer };
         if consensus.alone() {
-            // Nobody else can vote: no need to wait for a time-out. And a new term each start gives the outbox a new epoch.
+            // Nobody else can vote: no need to wait for a time-out.
             consensus.raft.trigger().elect().await?;
         }
         Ok(consensus)
@@ -134,6 +134,14 @@ impl Consensus {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn propose(&self, command: api::LoggedCommand) -> Result<Reply, ProposeError> {
+        self.propose_at(command).await.map(|(_, reply)| reply)
+    }
+
+    /// As [`Consensus::propose`], with the index of the command's entry.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn propose_at(&self, command: api::LoggedCommand) -> Result<(u64, Reply), ProposeError> {
         self.proposer.propose(command).await
     }
 
@@ -229,13 +237,6 @@ impl Consensus {
         let nodes = BTreeMap::from([(self.node_id, BasicNode::new(address))]);
         let changed = self.raft.change_membership(ChangeMembers::SetNodes(nodes), true).await;
         changed.map(drop).map_err(|error| ConsensusError::Form(error.to_string()))
-    }
-
-    /// Asks for a new term, with this replica as its leader.
-    pub async fn elect(&self) {
-        if let Err(error) = self.raft.trigger().elect().await {
-            tracing::warn!(%error, "could not begin an election");
-        }
     }
 
     /// Builds a snapshot now.

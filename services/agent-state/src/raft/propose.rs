@@ -42,7 +42,7 @@ pub enum ProposeError {
 
 struct Waiting {
     command: api::LoggedCommand,
-    reply: oneshot::Sender<Result<Reply, ProposeError>>,
+    reply: oneshot::Sender<Result<(u64, Reply), ProposeError>>,
 }
 
 /// Takes commands. Cheap to clone; clones share the queue.
@@ -57,11 +57,11 @@ impl Proposer {
         Self(sender)
     }
 
-    /// Proposes a command and waits for what applying it answered.
+    /// Proposes a command and waits for the index of its entry and what applying it answered.
     ///
     /// # Errors
     /// See [`ProposeError`].
-    pub async fn propose(&self, command: api::LoggedCommand) -> Result<Reply, ProposeError> {
+    pub async fn propose(&self, command: api::LoggedCommand) -> Result<(u64, Reply), ProposeError> {
         let (reply, answered) = oneshot::channel();
         self.0.try_send(Waiting { command, reply }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
@@ -128,7 +128,7 @@ async fn commit(raft: &Raft, batch: Vec<Waiting>, time_max: Duration) {
     let written = tokio::time::timeout(time_max, raft.client_write(Proposed(payload))).await;
     let answers = match written {
         Err(_) => Err(ProposeError::TimedOut),
-        Ok(Ok(response)) => Ok(response.data.0),
+        Ok(Ok(response)) => Ok((response.log_id.index, response.data.0)),
         Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
             let leader = forward.leader_node.map(|node| node.addr).unwrap_or_default();
             Err(ProposeError::NotLeader { leader })
@@ -139,11 +139,11 @@ async fn commit(raft: &Raft, batch: Vec<Waiting>, time_max: Duration) {
         Ok(Err(RaftError::Fatal(error))) => Err(ProposeError::Stopped(error.to_string())),
     };
     match answers {
-        Ok(answers) => {
+        Ok((index, answers)) => {
             debug_assert_eq!(answers.len(), replies.len(), "one answer a command");
             for (reply, answer) in replies.into_iter().zip(answers) {
                 // Whoever asked may have gone; the command counts all the same.
-                let _ = reply.send(Ok(answer));
+                let _ = reply.send(Ok((index, answer)));
             }
         }
         Err(error) => {

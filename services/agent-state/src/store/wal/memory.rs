@@ -28,7 +28,7 @@ impl Memory {
     /// Takes a record into account.
     ///
     /// # Errors
-    /// When it does not follow: an entry that leaves a hole, a vote or a purge that goes back.
+    /// When it does not follow: an entry that leaves a hole or was purged, a vote or a purge that goes back.
     pub fn apply(&mut self, record: Record) -> Result<(), String> {
         match record {
             Record::Vote(vote) => {
@@ -39,9 +39,14 @@ impl Memory {
             }
             Record::Entry(entry) => {
                 let index = entry.log_id.index;
-                if index != self.head.next_index {
+                // A log that never had an entry may begin anywhere: openraft says where.
+                let pristine = self.head.next_index == 0 && self.head.purged.is_none();
+                let purged = self.head.purged.is_some_and(|purged| index <= purged.index);
+                if purged || (index > self.head.next_index && !pristine) {
                     return Err(format!("entry {index} where {} had to come", self.head.next_index));
                 }
+                // An entry in the place of another one replaces it and what followed it.
+                self.entries.split_off(&index);
                 self.head.next_index = index + 1;
                 self.entries.insert(index, entry);
             }
@@ -69,8 +74,10 @@ impl Memory {
 
     /// Whether the entries reach from the last purged one to the last without a hole.
     pub fn whole(&self) -> bool {
-        let first = self.head.purged.map_or(0, |purged| purged.index + 1);
-        self.entries.len() as u64 == self.head.next_index.saturating_sub(first)
-            && self.entries.first_key_value().is_none_or(|(index, _)| *index == first)
+        let Some((first, _)) = self.entries.first_key_value() else {
+            return self.head.next_index == self.head.purged.map_or(0, |purged| purged.index + 1);
+        };
+        self.entries.len() as u64 == self.head.next_index.saturating_sub(*first)
+            && self.head.purged.is_none_or(|purged| *first == purged.index + 1)
     }
 }

@@ -36,6 +36,7 @@ pub fn recover(dir: &Path) -> Result<Option<Recovered>, WalError> {
     let Some(newest) = numbers.last().copied() else { return Ok(None) };
     let mut memory: Option<Memory> = None;
     let mut segments = Vec::new();
+    let mut begins_at = 0;
     let (mut len, mut torn) = (0, 0);
     for number in numbers {
         let path = segment_path(dir, number);
@@ -57,6 +58,7 @@ pub fn recover(dir: &Path) -> Result<Option<Recovered>, WalError> {
             let record = frame::record(frame.payload).map_err(|error| damaged(offset, error.to_string()))?;
             match (&mut memory, record) {
                 (None, Record::Checkpoint(head)) if offset == 0 => {
+                    begins_at = head.next_index;
                     memory = Some(Memory::from_checkpoint(head));
                 }
                 (Some(memory), record) if (offset == 0) == matches!(record, Record::Checkpoint(_)) => {
@@ -71,7 +73,9 @@ pub fn recover(dir: &Path) -> Result<Option<Recovered>, WalError> {
         len = offset as u64;
     }
     let memory = memory.unwrap_or_default();
-    if !memory.whole() {
+    // Segments are deleted from the front only when a purge covers them.
+    let covered = memory.head.purged.map_or(0, |purged| purged.index + 1);
+    if !memory.whole() || begins_at > covered {
         let path = segment_path(dir, newest);
         return Err(quarantine(dir, &path, len, "entries are missing".to_owned()));
     }

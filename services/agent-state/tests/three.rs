@@ -1,0 +1,89 @@
+//! Three replicas in one process: they elect, replicate, survive the leader, and name it to clients.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use common::*;
+use tonic::Code;
+use trunkline_agent_state::Config;
+use trunkline_agent_state::store::Store;
+use trunkline_proto::agent_state::v1 as api;
+use trunkline_proto::agent_state::v1::agent_state_service_client::AgentStateServiceClient;
+use trunkline_runtime::agent_state_client::{AgentStateClient, LEADER_KEY};
+use trunkline_runtime::grpc::channel;
+use trunkline_runtime::mint::Mint;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_replicas_elect_replicate_survive_their_leader_and_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open_log(&dir.path().join("log"));
+    let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let peers: Vec<_> = listeners.iter().map(|it| it.local_addr().unwrap().to_string()).collect();
+    let mut replicas = Vec::new();
+    for (place, listener) in listeners.into_iter().enumerate() {
+        let config = Config { peers: peers.clone(), advertise: peers[place].clone(), ..Config::default() };
+        let data = dir.path().join(format!("replica-{place}"));
+        replicas.push(Some(Replica::start_on(listener, &data, log.clone(), config, 1_000)));
+    }
+    for replica in replicas.iter_mut() {
+        *replica = Some(replica.take().unwrap().ready().await);
+    }
+    let client = AgentStateClient::new(&peers, Mint::seeded(7)).with_time_max(Duration::from_secs(30));
+    client.define_roster(roster(1)).await.unwrap();
+    client.acquire_lease(acquire("routing/1", "nod_r")).await.unwrap();
+    client.sign_in(sign_in("agt_anna")).await.unwrap();
+
+    // A follower says who leads.
+    let mut leader = None;
+    for peer in &peers {
+        let request = api::GoReadyRequest { command_id: "cmd_same".to_owned(), ..go_ready("agt_anna") };
+        match AgentStateServiceClient::new(channel(peer)).go_ready(request).await {
+            Ok(_) => leader = Some(peer.clone()),
+            Err(status) => {
+                assert_eq!(status.code(), Code::FailedPrecondition);
+                let named = status.metadata().get(LEADER_KEY).unwrap().to_str().unwrap().to_owned();
+                assert!(peers.contains(&named), "{named}");
+                assert_ne!(&named, peer);
+            }
+        }
+    }
+    let leader = leader.expect("one of them leads");
+    let place = peers.iter().position(|peer| *peer == leader).unwrap();
+    facts_when(&log, 1, 3).await;
+
+    // Without its leader the cluster goes on, and forgets nothing.
+    replicas[place].take().unwrap().stop().await;
+    client.sign_in(sign_in("agt_ben")).await.unwrap();
+    let agents = client.list_agents(api::ListAgentsRequest {}).await.unwrap().agents;
+    assert_eq!(agents.len(), 2);
+    assert_eq!(agents[0].activity(), api::AgentActivity::Ready);
+    let found = facts_when(&log, 1, 4).await;
+    assert_eq!(
+        found,
+        [
+            "LeaseGranted lease:routing/1 #1",
+            "AgentSignedIn agt_anna #1",
+            "AgentBecameReady agt_anna #2",
+            "AgentSignedIn agt_ben #1"
+        ]
+    );
+    for replica in replicas.into_iter().flatten() {
+        replica.stop().await;
+    }
+
+    // What each has on its disk comes to the same state, as far as it goes.
+    let mut states = Vec::new();
+    for place in 0..3 {
+        let data = dir.path().join(format!("replica-{place}/agent-state"));
+        let store = Store::open(&data, 1 << 20, 1).unwrap();
+        let view = store.machine.view();
+        states.push((view.last_applied.map(|it| it.index), view.machine.state_hash(), store.node_id));
+    }
+    for (one, other) in states.iter().zip(&states[1..]) {
+        assert_ne!(one.2, other.2, "ids are minted");
+        assert!(one.0 != other.0 || one.1 == other.1, "the same index is the same state: {states:?}");
+    }
+}
