@@ -85,7 +85,6 @@ pub(crate) struct ContactTask {
     last_at: Timestamp,
     closed: bool,
     accepts_pending: u32,
-    pub reinvite_signals: Vec<mpsc::UnboundedReceiver<ServerSignal>>,
 }
 
 /// Runs a contact to its end.
@@ -117,7 +116,6 @@ pub(crate) async fn run(
         last_at: arrival.at,
         closed: false,
         accepts_pending: 0,
-        reinvite_signals: Vec::new(),
     };
     let first = Input::Invited(Box::new(arrival.invited));
     if task.live(arrival.at, first).await.is_err() {
@@ -288,7 +286,7 @@ impl ContactTask {
 
     /// The caller's or an agent's request inside its dialog.
     async fn request(&mut self, transaction: ServerTransaction) -> Result<(), Fenced> {
-        let ServerTransaction { request, arrived_at, responder, signals, .. } = transaction;
+        let ServerTransaction { request, source, arrived_at, responder, .. } = transaction;
         let side = self.side_of(&request);
         let answer = |status| Message::response(&request, status, "none");
         let Some((party, offer_id)) = side else {
@@ -320,12 +318,10 @@ impl ContactTask {
                 turned
             }
             Some(Method::Invite | Method::Update) => {
-                // The receiver is kept: a 2xx to a re-INVITE is repeated until its ACK.
-                self.reinvite_signals.push(signals);
                 match self.renegotiate(&request, offer_id.as_ref()) {
                     Ok((body, held)) => {
                         let mut ok = answer(200)
-                            .with("Contact", self.node.stack.contact("", transaction.source.transport))
+                            .with("Contact", self.node.stack.contact("", source.transport))
                             .with("Allow", crate::sip::door::ALLOW);
                         if let Some(body) = body {
                             ok = ok.with_body(SDP, body);

@@ -145,6 +145,7 @@ pub(crate) async fn follow_agents(node: Arc<Node>, mut reader: FactReader<AgentF
 fn stop(node: &Node, log: &'static str, error: &LogError, shutdown: &Shutdown) {
     if !shutdown.is_begun() {
         tracing::error!(log, %error, "a log can no longer be followed");
-        node.platform.health.component("media").not_ready(format!("the {log} log can no longer be followed"));
+        let said = format!("the {log} log can no longer be followed");
+        node.platform.health.component("media logs").not_ready(said);
     }
 }
