@@ -3,6 +3,7 @@
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 use trunkline_domain::agent_state::{Activity, Agent, Done, Presence};
+use trunkline_domain::vocabulary::AgentId;
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::agent_state_service_server::AgentStateService;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
@@ -153,7 +154,11 @@ impl AgentStateService for Service {
         }
         self.consensus.linearizable().await.map_err(|error| unanswered(&error))?;
         let view = self.consensus.machine().view();
-        let agents = view.machine.state().agents.values().map(agent_view).collect();
+        let state = view.machine.state();
+        let known = state.agents.values().map(agent_view);
+        let strangers = state.roster.agents.keys().filter(|agent_id| !state.agents.contains_key(*agent_id));
+        let mut agents: Vec<_> = known.chain(strangers.map(never_seen)).collect();
+        agents.sort_by(|one, other| one.agent_id.cmp(&other.agent_id));
         let raft_index = view.last_applied.map_or(0, |log_id| log_id.index);
         Ok(Response::new(api::ListAgentsResponse { agents, raft_index }))
     }
@@ -258,5 +263,14 @@ fn agent_view(agent: &Agent) -> api::AgentView {
         contact_id: contact.map(ToString::to_string).unwrap_or_default(),
         session_id: agent.session.as_ref().map(|it| it.session_id.to_string()).unwrap_or_default(),
         device_uri: agent.device().map(|it| it.contact_uri.clone()).unwrap_or_default(),
+    }
+}
+
+/// Of the roster, and nothing was ever heard of it.
+fn never_seen(agent_id: &AgentId) -> api::AgentView {
+    api::AgentView {
+        agent_id: agent_id.to_string(),
+        activity: api::AgentActivity::SignedOut.into(),
+        ..api::AgentView::default()
     }
 }
