@@ -14,7 +14,7 @@ pub(crate) struct ApplyArgs {
     /// The document, YAML.
     #[arg(short, long)]
     file: PathBuf,
-    /// Who does this; the login name when absent.
+    /// Who does this; the login name when absent, or `unknown`.
     #[arg(long, env = "TRUNKLINE_AUTHOR")]
     author: Option<String>,
     /// From when it counts, RFC 3339; now when absent.
@@ -45,7 +45,8 @@ pub(crate) async fn run(args: ApplyArgs) -> Result<(), Failure> {
             .map_err(|error| Failure::usage(format!("`{text}` is not an RFC 3339 instant: {error}")))?
             .as_millisecond(),
     };
-    let author = args.author.clone().or_else(|| std::env::var("USER").ok()).unwrap_or_default();
+    let login = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let author = args.author.clone().or_else(login).unwrap_or_else(|| "unknown".to_owned());
     let address = match &args.server {
         Some(address) => address.clone(),
         None => Addresses::read(&args.data)?.service("directory")?,
