@@ -10,6 +10,7 @@ mod reader;
 mod value;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
@@ -90,17 +91,25 @@ impl Settings {
         Ok(self)
     }
 
-    /// Adds the variables `TRUNKLINE_<SECTION>__<KEY>` over what is there; further `__` go deeper. Others are not ours.
+    /// Adds the variables `TRUNKLINE_<SECTION>__<KEY>` over what is there, as [`std::env::vars_os`] gives them; further
+    /// `__` go deeper. Others are not ours.
     ///
     /// # Errors
-    /// When a name is not of that form.
-    pub fn environment(
+    /// When a name is not of that form or a value is not UTF-8.
+    pub fn environment<T: Into<OsString>>(
         mut self,
-        variables: impl IntoIterator<Item = (String, String)>,
+        variables: impl IntoIterator<Item = (T, T)>,
     ) -> Result<Self, ConfigError> {
-        let ours = |(name, _): &(String, String)| name.starts_with(PREFIX) && name.contains("__");
-        let variables: BTreeMap<String, String> = variables.into_iter().filter(ours).collect();
-        for (name, text) in variables {
+        let named = variables.into_iter().filter_map(|(name, text)| {
+            // A name that is not UTF-8 is not one of ours.
+            let name = name.into().into_string().ok()?;
+            (name.starts_with(PREFIX) && name.contains("__")).then(|| (name, text.into()))
+        });
+        let ours: BTreeMap<String, OsString> = named.collect();
+        for (name, text) in ours {
+            let text = text.into_string().map_err(|_| {
+                ConfigError(format!("could not use environment variable {name}: its value is not UTF-8"))
+            })?;
             let path: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
             if path.iter().any(String::is_empty) {
                 return Err(ConfigError(format!(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStringExt;
 
 use expect_test::{Expect, expect};
 use serde::Deserialize;
@@ -267,6 +268,13 @@ fn a_source_of_the_wrong_form_is_refused() {
     refused(
         flags(&["recorded=true"]),
         expect![[r#"could not use flag --set recorded=true: expected section.key=value"#]],
+    );
+    let garbled = std::ffi::OsString::from_vec(vec![0xff]);
+    let error =
+        Settings::new().environment([("TRUNKLINE_MEDIA__PIN".into(), garbled)]).map(|_| ()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "could not use environment variable TRUNKLINE_MEDIA__PIN: its value is not UTF-8"
     );
     let error = Settings::new().file(std::path::Path::new("does/not/exist.toml")).map(|_| ()).unwrap_err();
     assert_eq!(

@@ -14,7 +14,7 @@ use trunkline_runtime::clock::Clock;
 use trunkline_runtime::event_log::{EmbeddedLog, EmbeddedOptions, ReadFrom, SharedLog};
 use trunkline_runtime::facts::{FactReader, FactWriter};
 use trunkline_runtime::health::Health;
-use trunkline_runtime::host::owner::{Seat, Tenure, hold};
+use trunkline_runtime::host::owner::{Grant, Seat, hold};
 use trunkline_runtime::host::projection::{
     Checkpoint, CheckpointError, NoCheckpoint, ProjectionHost, Shared,
 };
@@ -23,7 +23,7 @@ use trunkline_runtime::lease::TTL_DEFAULT;
 use trunkline_runtime::mint::Mint;
 use trunkline_runtime::platform::{Endpoints, Platform};
 use trunkline_runtime::shutdown::Shutdown;
-use trunkline_runtime::telemetry::Telemetry;
+use trunkline_runtime::telemetry::{Telemetry, names};
 
 /// Long enough for any machine; reached only when a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -151,60 +151,72 @@ enum TenureError {
     Log(#[from] trunkline_runtime::event_log::LogError),
 }
 
+struct Scene {
+    fake: Fake,
+    platform: Platform,
+    seat: Seat,
+    shutdown: Shutdown,
+    _data: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new(clock: Clock) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let fake = Fake::default();
+        let platform = Platform {
+            log: log(data.path()),
+            mint: Mint::system(clock.clone()),
+            clock,
+            telemetry: Telemetry::off(),
+            data_dir: data.path().to_owned(),
+            node_id: NodeId::parse("nod_a").unwrap(),
+            health: Health::new(),
+            // Behind the group that the owner ends with.
+            endpoints: Endpoints { agent_state: vec![fake.serve(&Shutdown::new())], ..Endpoints::default() },
+        };
+        let seat = Seat { resource: "directory/0".to_owned(), address: String::new(), ttl: TTL_DEFAULT };
+        Self { fake, platform, seat, shutdown: Shutdown::new(), _data: data }
+    }
+
+    fn restarts(&self, reason: &str) -> u64 {
+        let labels = [("resource", "directory"), ("reason", reason)];
+        self.platform.telemetry.counter(names::OWNER_RESTARTS, &labels).value()
+    }
+}
+
 #[tokio::test]
 async fn an_owner_that_fails_begins_again_with_a_new_epoch_and_everything_folded() {
-    let data = tempfile::tempdir().unwrap();
-    let (fake, shutdown, clock) = (Fake::default(), Shutdown::new(), Clock::system());
-    let fake_stop = Shutdown::new();
-    let client = fake.client(&fake_stop);
-    let health = Health::new();
-    let platform = Platform {
-        log: log(data.path()),
-        clock: clock.clone(),
-        mint: Mint::system(clock),
-        telemetry: Telemetry::off(),
-        data_dir: data.path().to_owned(),
-        node_id: NodeId::parse("nod_a").unwrap(),
-        health: health.clone(),
-        endpoints: Endpoints::default(),
-    };
-    let seat = Seat {
-        resource: "directory/0".to_owned(),
-        cell: Cell(0),
-        address: String::new(),
-        ttl: TTL_DEFAULT.max(Millis(60_000)),
-    };
+    let scene = Scene::new(Clock::system());
+    let Scene { platform, seat, shutdown, .. } = &scene;
+    let component = platform.health.component("directory/owner");
     // What each tenure found of its own log, and under which epoch.
-    let found = Arc::new(Mutex::new(Vec::new()));
-    let tenure = |mut tenure: Tenure<DirectoryFact>| {
-        let (found, shutdown) = (Arc::clone(&found), shutdown.clone());
-        async move {
-            let mut count = 0_u64;
-            tenure.fold_own(None, |delivered| count += delivered.outcome.facts.len() as u64).await?;
-            found.lock().unwrap().push((count, tenure.lease.epoch));
-            tenure.writer.append(&outcome(tenure.lease.epoch, count + 1))?.await?;
-            if count < 2 {
-                return Err(TenureError::Planted);
-            }
-            tenure.ready();
-            shutdown.begun().await;
-            Ok(())
+    let found = Mutex::new(Vec::new());
+    let tenure = async |grant: Grant| {
+        let (log, mut count) = (&platform.log, 0_u64);
+        let (mut writer, fence) = FactWriter::open(log, Cell(0), &seat.resource, grant.epoch).await?;
+        let mut own = FactReader::<DirectoryFact>::open(log, Cell(0), ReadFrom::Start).await?;
+        own.catch_up(&writer, fence, |delivered| count += delivered.outcome.facts.len() as u64).await?;
+        found.lock().unwrap().push((count, grant.epoch));
+        writer.append(&outcome(grant.epoch, count + 1))?.await?;
+        if count < 2 {
+            return Err(TenureError::Planted);
         }
+        component.ready();
+        std::future::pending().await
     };
-    let component = health.component("directory/owner");
-    let owner = hold(&platform, &client, &seat, component, &shutdown, tenure);
-    let (ended, ()) = tokio::join!(tokio::time::timeout(PATIENCE, owner), async {
-        health.became_ready().await;
-        shutdown.begin();
+    let owner = hold(platform, seat, shutdown, |why| component.not_ready(why), tenure);
+    let ended = tokio::time::timeout(PATIENCE, async {
+        tokio::join!(owner, async {
+            platform.health.became_ready().await;
+            shutdown.begin();
+        })
     });
-    ended.unwrap().unwrap();
-    let found = found.lock().unwrap().clone();
+    ended.await.unwrap();
+    let found = found.into_inner().unwrap();
     assert_eq!(found.iter().map(|(count, _)| *count).collect::<Vec<_>>(), vec![0, 1, 2]);
     assert!(found.windows(2).all(|pair| pair[0].1 < pair[1].1), "each tenure has a newer epoch: {found:?}");
-    assert!(fake.state().leases.is_empty(), "the lease was given back");
-    let metrics = platform.telemetry.metrics().render();
-    let counted = r#"trunkline_host_owner_restarts_total{reason="failed",resource="directory"} 2"#;
-    assert!(metrics.contains(counted), "{metrics}");
+    assert!(scene.fake.state().leases.is_empty(), "the lease was given back");
+    assert_eq!(scene.restarts("failed"), 2);
 
     let mut reader =
         FactReader::<DirectoryFact>::open(&platform.log, Cell(0), ReadFrom::Start).await.unwrap();
@@ -215,47 +227,32 @@ async fn an_owner_that_fails_begins_again_with_a_new_epoch_and_everything_folded
 
 #[tokio::test]
 async fn an_owner_whose_lease_is_lost_is_dropped_where_it_stands() {
-    let data = tempfile::tempdir().unwrap();
-    let (fake, shutdown) = (Fake::default(), Shutdown::new());
     let (clock, hand) = Clock::manual(Timestamp(1_000_000));
-    let client = fake.client(&Shutdown::new());
-    let health = Health::new();
-    let platform = Platform {
-        log: log(data.path()),
-        clock: clock.clone(),
-        mint: Mint::seeded(3),
-        telemetry: Telemetry::off(),
-        data_dir: data.path().to_owned(),
-        node_id: NodeId::parse("nod_a").unwrap(),
-        health: health.clone(),
-        endpoints: Endpoints::default(),
+    let scene = Scene::new(clock);
+    let Scene { platform, seat, shutdown, .. } = &scene;
+    let component = platform.health.component("directory/owner");
+    let began = Mutex::new(Vec::new());
+    let tenure = async |grant: Grant| {
+        began.lock().unwrap().push(grant);
+        component.ready();
+        std::future::pending::<Result<(), TenureError>>().await
     };
-    let seat =
-        Seat { resource: "directory/0".to_owned(), cell: Cell(0), address: String::new(), ttl: TTL_DEFAULT };
-    let began = Arc::new(Mutex::new(0));
-    let tenure = |tenure: Tenure<DirectoryFact>| {
-        let (began, shutdown) = (Arc::clone(&began), shutdown.clone());
-        async move {
-            *began.lock().unwrap() += 1;
-            tenure.ready();
-            shutdown.begun().await;
-            Ok::<(), TenureError>(())
-        }
-    };
-    let component = health.component("directory/owner");
-    let owner = hold(&platform, &client, &seat, component, &shutdown, tenure);
-    let (ended, ()) = tokio::join!(tokio::time::timeout(PATIENCE, owner), async {
-        health.became_ready().await;
-        // Agent-state forgets the lease: the next renewal is refused.
-        fake.state().leases.clear();
-        while *began.lock().unwrap() < 2 {
-            hand.advance(Millis(100));
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        health.became_ready().await;
-        shutdown.begin();
+    let owner = hold(platform, seat, shutdown, |why| component.not_ready(why), tenure);
+    let ended = tokio::time::timeout(PATIENCE, async {
+        tokio::join!(owner, async {
+            platform.health.became_ready().await;
+            // Agent-state forgets the lease: the next renewal is refused.
+            scene.fake.state().leases.clear();
+            while began.lock().unwrap().len() < 2 {
+                hand.advance(Millis(100));
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            shutdown.begin();
+        })
     });
-    ended.unwrap().unwrap();
-    let metrics = platform.telemetry.metrics().render();
-    assert!(metrics.contains(r#"reason="lease lost""#), "{metrics}");
+    ended.await.unwrap();
+    assert_eq!(scene.restarts("lease lost"), 1);
+    let began = began.into_inner().unwrap();
+    assert!(began[0].epoch < began[1].epoch);
+    assert_eq!(began[1].previous_renewed_at, Some(Timestamp(77)), "as agent-state said");
 }

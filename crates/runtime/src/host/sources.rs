@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use futures::future::{BoxFuture, FutureExt, select_all};
 use serde::{Deserialize, Serialize};
 use trunkline_domain::facts::{AgentFact, BillingFact, ContactFact, Delivered, DirectoryFact, RoutingFact};
-use trunkline_domain::vocabulary::{Cell, Epoch, InputPosition, LogName, Position};
+use trunkline_domain::vocabulary::{Cell, Epoch, LogName, Position};
 use trunkline_proto::convert::WireFact;
 
 use crate::event_log::{FenceState, LaneState, LogError, ReadFrom, SharedLog};
@@ -27,31 +27,6 @@ pub enum Input {
     Agents(Cell, Delivered<AgentFact>),
     /// Of the billing log.
     Billing(Cell, Delivered<BillingFact>),
-}
-
-impl Input {
-    /// Where it stands.
-    pub fn place(&self) -> InputPosition {
-        let (log, cell, position) = match self {
-            Input::Directory(cell, it) => (LogName::Directory, *cell, it.position),
-            Input::Contacts(cell, it) => (LogName::Contacts, *cell, it.position),
-            Input::Routing(cell, it) => (LogName::Routing, *cell, it.position),
-            Input::Agents(cell, it) => (LogName::Agents, *cell, it.position),
-            Input::Billing(cell, it) => (LogName::Billing, *cell, it.position),
-        };
-        InputPosition { log, cell, position }
-    }
-
-    /// How many facts it holds.
-    pub fn fact_count(&self) -> usize {
-        match self {
-            Input::Directory(_, it) => it.outcome.facts.len(),
-            Input::Contacts(_, it) => it.outcome.facts.len(),
-            Input::Routing(_, it) => it.outcome.facts.len(),
-            Input::Agents(_, it) => it.outcome.facts.len(),
-            Input::Billing(_, it) => it.outcome.facts.len(),
-        }
-    }
 }
 
 /// How far one partition was read, and what is known of its lanes there: what a reader needs to go on.
@@ -181,24 +156,6 @@ impl Sources {
             let (name, cell) = reader.partition();
             if let Some(end) = self.log.end(name, cell).await? {
                 reader.fold_to(end, &mut fold).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Folds up to and including these positions, in partitions that are read here; others are passed over.
-    ///
-    /// # Errors
-    /// As of [`Sources::next`].
-    pub async fn fold_to(
-        &mut self,
-        positions: &[InputPosition],
-        mut fold: impl FnMut(Input),
-    ) -> Result<(), LogError> {
-        for reader in &mut self.readers {
-            let (name, cell) = reader.partition();
-            if let Some(to) = positions.iter().find(|to| to.log == name && to.cell == cell) {
-                reader.fold_to(to.position, &mut fold).await?;
             }
         }
         Ok(())
