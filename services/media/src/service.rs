@@ -153,8 +153,9 @@ async fn follow(node: &Arc<Node>, followers: &Shutdown) -> Result<(), MediaError
 async fn own(node: &Arc<Node>, address: &str, shutdown: &Shutdown) -> Result<(), MediaError> {
     let ready = node.platform.health.component("media");
     let lane = recovery::lane(node);
+    let mut why = "has no lease yet".to_owned();
     loop {
-        ready.not_ready("has no lease yet");
+        ready.not_ready(why.as_str());
         let ttl = Millis(node.config.lease_ttl_ms);
         let (client, clock) = (&node.agent_state, &node.platform.clock);
         let lease = match Lease::acquire(client, clock, &lane, &node.platform.node_id, address, ttl, shutdown)
@@ -173,6 +174,7 @@ async fn own(node: &Arc<Node>, address: &str, shutdown: &Shutdown) -> Result<(),
             Ok(generation) => generation,
             Err(error) => {
                 warn!(%error, "could not begin an ownership; trying again");
+                why = format!("cannot begin an ownership: {error}");
                 lease.release().await;
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 continue;
@@ -190,9 +192,15 @@ async fn own(node: &Arc<Node>, address: &str, shutdown: &Shutdown) -> Result<(),
                 lease.release().await;
                 return Ok(());
             }
-            () = generation.ended.cancelled() => warn!("this ownership ended: beginning again"),
+            () = generation.ended.cancelled() => {
+                warn!("this ownership ended: beginning again");
+                "its facts could not be recorded: begins again".clone_into(&mut why);
+            }
             // Established audio goes on; new calls are refused until the lease is back.
-            () = lease.lost() => warn!("the lease was lost: no new calls"),
+            () = lease.lost() => {
+                warn!("the lease was lost: no new calls");
+                "lost its lease".clone_into(&mut why);
+            }
         }
         node.own(None);
     }

@@ -1,5 +1,7 @@
 //! Whole calls over real sockets, and the facts they leave.
 
+#![allow(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
 mod support;
 
 use std::sync::atomic::Ordering;

@@ -1,5 +1,7 @@
 //! Messages and programs that others made: SIP torture messages, and sipp as caller and as agent's phone.
 
+#![allow(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Phones register: digest good, bad, stale and replayed; bindings listed, refreshed and taken back.
 
+#![allow(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
 mod support;
 
 use md5::{Digest as _, Md5};
