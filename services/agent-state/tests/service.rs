@@ -4,13 +4,16 @@
 mod common;
 
 use common::*;
+use prost::Message;
 use tonic::Code;
 use trunkline_agent_state::Config;
+use trunkline_agent_state::raft::types::{Entry, Proposed};
 use trunkline_agent_state::store::Store;
+use trunkline_agent_state::store::wal::frame::Record;
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_runtime::grpc::reason_of;
 
-/// Anna serves one contact, from sign-in to ready again. Leaves 10 facts in cell 1.
+/// Anna serves one contact, from sign-in to ready again. Leaves [`STORY`] in cell 1.
 async fn one_contact(replica: &Replica) {
     let client = &replica.client;
     client.define_roster(roster(1)).await.unwrap();
@@ -63,28 +66,37 @@ async fn a_contact_s_facts_are_in_the_agents_log_exactly_once_also_after_restart
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn facts_that_were_not_published_before_a_restart_are_published_after_it() {
+async fn facts_that_were_not_published_before_a_crash_are_published_after_it() {
     let dir = tempfile::tempdir().unwrap();
-    // The log of the first life is thrown away: for the second one nothing has been published yet, although the state has
-    // been told so. What is behind that is published; what is before is not made up again.
-    let first = open_log(&dir.path().join("log-1"));
-    let replica = Replica::start(dir.path(), first.clone(), Config::default(), 1_000).ready().await;
+    let log = open_log(&dir.path().join("log"));
+    let replica = Replica::start(dir.path(), log.clone(), Config::default(), 1_000).ready().await;
     one_contact(&replica).await;
-    assert_eq!(facts_when(&first, 1, STORY.len()).await, STORY);
-    replica.client.sign_in(sign_in("agt_ben")).await.unwrap();
-    let published = facts_when(&first, 1, STORY.len() + 1).await;
-    assert_eq!(published.last().unwrap(), "AgentSignedIn agt_ben #1");
+    assert_eq!(facts_when(&log, 1, STORY.len()).await, STORY);
     replica.stop().await;
-    drop(first);
-    let store = Store::open(&dir.path().join("agent-state"), 1 << 20, 1).unwrap();
-    let left = store.machine.view().machine.state().outbox.len();
-    drop(store);
-    let log = open_log(&dir.path().join("log-1"));
+    // A crash right behind the disk: the entry is durable, and neither applied nor published.
+    {
+        let store = Store::open(&dir.path().join("agent-state"), 1 << 20, 1).unwrap();
+        let mut log_id = store.wal.memory().last_log_id().unwrap();
+        log_id.index += 1;
+        let sign_in = api::SignInRequest {
+            command_id: "cmd_last".to_owned(),
+            session_id: "ses_last".to_owned(),
+            ..sign_in("agt_ben")
+        };
+        let action = Some(api::logged_command::Action::SignIn(sign_in));
+        let commands = vec![api::LoggedCommand { proposed_at_ms: 9_000, traceparent: String::new(), action }];
+        let batch = Proposed(api::LoggedBatch { commands }.encode_to_vec());
+        let entry = Entry { log_id, payload: openraft::EntryPayload::Normal(batch) };
+        let (told, durable) = std::sync::mpsc::channel();
+        let done = Box::new(move |written| told.send(written).unwrap());
+        store.wal.write(vec![Record::Entry(entry)], true, done).unwrap();
+        durable.recv().unwrap().unwrap();
+    }
     let replica = Replica::start(dir.path(), log.clone(), Config::default(), 10_000).ready().await;
     replica.client.go_ready(go_ready("agt_ben")).await.unwrap();
     let all = facts_when(&log, 1, STORY.len() + 2).await;
-    assert_eq!(all.len(), STORY.len() + 2, "{left} facts were in the outbox at the restart");
-    assert_eq!(all.last().unwrap(), "AgentBecameReady agt_ben #2");
+    assert_eq!(all[STORY.len()..], ["AgentSignedIn agt_ben #1", "AgentBecameReady agt_ben #2"]);
+    assert_eq!(all[..STORY.len()], STORY);
     replica.stop().await;
 }
 
@@ -103,7 +115,7 @@ async fn without_state_database_and_snapshots_the_log_gives_the_same_state() {
         (view.machine.state_hash(), view.last_applied)
     };
     let (hash, applied) = hash_of();
-    // A second life from the log alone: what it applied at the same index is compared by replaying the entries here.
+    // From the log alone: what the entries come to at the same index.
     std::fs::remove_dir_all(data.join("state")).unwrap();
     std::fs::remove_dir_all(data.join("snapshots")).unwrap();
     let store = Store::open(&data, 1 << 20, 1).unwrap();

@@ -55,7 +55,8 @@ impl fmt::Display for Cell {
     }
 }
 
-/// The fence of an owner: the Raft log index of the grant of its lease (of an entry its leader has just committed, for the agents log).
+/// The fence of an owner: the Raft log index of the grant of its lease; for the agents log that of an entry its leader
+/// has just committed.
 /// Higher is newer; a lower one has no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch(pub u64);
