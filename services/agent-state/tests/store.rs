@@ -56,7 +56,10 @@ fn write(wal: &Wal, record: Record) {
     durable.recv().unwrap().unwrap();
 }
 
-fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+/// Names and bytes, by name.
+type Files = Vec<(String, Vec<u8>)>;
+
+fn files(dir: &Path) -> Files {
     let mut files: Vec<_> = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -67,7 +70,7 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Writes every record durably; after each, the files as they are and the log as it reads.
-fn history(segment_bytes: u64) -> Vec<(Vec<(String, Vec<u8>)>, Memory)> {
+fn history(segment_bytes: u64) -> Vec<(Files, Memory)> {
     let dir = tempfile::tempdir().unwrap();
     let mut history = Vec::new();
     {
