@@ -117,7 +117,7 @@ fn configure(args: &DevArgs) -> Result<Config, ConfigError> {
     if let Some(file) = &args.config {
         settings = settings.file(file)?;
     }
-    settings = settings.environment(std::env::vars())?;
+    settings = settings.environment(std::env::vars_os())?;
     let shorthand =
         [("gateway.http_listen", &args.http), ("media.sip_listen", &args.sip), ("dev.ops_listen", &args.ops)];
     let shorthand: Vec<String> = shorthand

@@ -1,0 +1,38 @@
+//! What an operator may say about routing.
+
+use serde::Deserialize;
+use trunkline_domain::vocabulary::Millis;
+use trunkline_runtime::lease::TTL_DEFAULT;
+
+/// Section `routing`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoutingConfig {
+    /// How long the lease of a cell lasts without renewal, in milliseconds: 300 to 60,000.
+    pub lease_ttl_ms: i64,
+}
+
+impl Default for RoutingConfig {
+    fn default() -> Self {
+        Self { lease_ttl_ms: TTL_DEFAULT.0 }
+    }
+}
+
+impl RoutingConfig {
+    /// Checks everything that can be checked before a socket opens.
+    ///
+    /// # Errors
+    /// One sentence that begins with the wrong setting.
+    pub fn check(&self) -> Result<(), String> {
+        if (300..=60_000).contains(&self.lease_ttl_ms) {
+            Ok(())
+        } else {
+            Err(format!("lease_ttl_ms: is {}, expected 300 to 60000", self.lease_ttl_ms))
+        }
+    }
+
+    /// The time to live of a lease.
+    pub(crate) fn lease_ttl(&self) -> Millis {
+        Millis(self.lease_ttl_ms)
+    }
+}
