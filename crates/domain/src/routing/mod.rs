@@ -1,1 +1,28 @@
-//! Who waits, who is free, who is offered to whom.
+//! Queues, ranking, offers: one [`Router`] a partition. `LIFECYCLE.md` draws the life of a queued contact and of an offer.
+//!
+//! The parent routes ([`Router`]), the parts decide: `settle` says what the contacts log means for queues and offers,
+//! `propose` is the one place that makes offers, `matching` says who gets whom.
+
+mod agents;
+#[cfg(test)]
+mod bench;
+mod book;
+mod engine;
+mod input;
+mod matching;
+mod nodes;
+mod pending;
+#[cfg(test)]
+mod property_tests;
+mod propose;
+mod settle;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod table_tests;
+
+pub use agents::{AgentView, Agents, HeldFor};
+pub use book::{Book, Offer, Rank, Waiting};
+pub use engine::{LAPSE_AFTER, Router};
+pub use input::{Input, OfferCommand, OfferRefusal, Output, ReleaseCommand, Wish};
+pub use matching::PASSED_OVER_MAX;

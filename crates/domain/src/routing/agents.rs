@@ -1,0 +1,168 @@
+//! Who could take a contact: the fold of the agents log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::facts::{AgentFact, Recorded, ReleaseOutcome};
+use crate::kernel::{Projection, StateHasher};
+use crate::vocabulary::{AgentId, ContactId, DeviceId, Epoch, OfferId, Timestamp};
+
+/// The agents of one cell, as their log tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Agents {
+    by_id: BTreeMap<AgentId, AgentView>,
+    /// Exactly those of `by_id` that are [`AgentView::free`].
+    free: BTreeSet<AgentId>,
+}
+
+/// One agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentView {
+    /// Whether it has a session.
+    pub signed_in: bool,
+    /// Whether it takes contacts, now or once contact and wrap-up are over.
+    pub ready: bool,
+    /// Whether it does after-contact work.
+    pub in_wrap_up: bool,
+    /// What it is held for.
+    pub reservation: Option<HeldFor>,
+    /// The last reservation that ended, and how.
+    pub last_release: Option<(OfferId, ReleaseOutcome)>,
+    /// Where it can be called, and until when.
+    pub devices: BTreeMap<DeviceId, Timestamp>,
+    /// Since when it could take a contact. A missed offer puts it behind the others; one that was not its doing does not.
+    pub idle_since: Timestamp,
+}
+
+/// A reservation, as the agents log tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldFor {
+    /// The offer.
+    pub offer_id: OfferId,
+    /// The contact.
+    pub contact_id: ContactId,
+    /// The fence.
+    pub token: u64,
+    /// The epoch of the routing owner that asked.
+    pub routing_epoch: Epoch,
+    /// Whether the agent answered.
+    pub accepted: bool,
+}
+
+impl AgentView {
+    /// Whether a reservation could be granted, as far as the log tells; the device aside.
+    pub fn free(&self) -> bool {
+        self.signed_in && self.ready && !self.busy()
+    }
+
+    /// Whether it is held, talks or does after-contact work.
+    pub fn busy(&self) -> bool {
+        self.in_wrap_up || self.reservation.is_some()
+    }
+
+    /// Whether it can be called at `now`.
+    pub fn reachable(&self, now: Timestamp) -> bool {
+        self.devices.values().any(|expires_at| *expires_at > now)
+    }
+}
+
+impl Agents {
+    /// One agent; `None` when its log never named it.
+    pub fn get(&self, agent_id: &AgentId) -> Option<&AgentView> {
+        self.by_id.get(agent_id)
+    }
+
+    /// Every agent the log ever named, by id.
+    pub fn all(&self) -> impl Iterator<Item = (&AgentId, &AgentView)> {
+        self.by_id.iter()
+    }
+
+    /// The agents whose reservation could be granted, devices aside, by id.
+    pub(super) fn free(&self) -> impl Iterator<Item = (&AgentId, &AgentView)> {
+        self.free.iter().filter_map(|agent_id| self.by_id.get_key_value(agent_id))
+    }
+
+    pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
+        hasher.debug(&self.by_id);
+    }
+}
+
+impl Projection for Agents {
+    type Event = Recorded<AgentFact>;
+
+    fn fold(&mut self, event: &Recorded<AgentFact>) {
+        let Some(agent_id) = event.fact.agent_id() else { return };
+        let at = event.meta.occurred_at;
+        let agent = self.by_id.entry(agent_id.clone()).or_default();
+        let was_free = agent.free();
+        let mut keeps_its_turn = false;
+        match &event.fact {
+            AgentFact::AgentSignedIn { .. } => {
+                agent.signed_in = true;
+                agent.ready = false;
+            }
+            AgentFact::AgentSignedOut { .. } => {
+                agent.signed_in = false;
+                agent.ready = false;
+            }
+            AgentFact::AgentBecameReady { .. } => agent.ready = true,
+            AgentFact::AgentBecameNotReady { .. } => agent.ready = false,
+            AgentFact::DeviceRegistered { device_id, expires_at, .. } => {
+                agent.devices.insert(device_id.clone(), *expires_at);
+            }
+            AgentFact::DeviceUnregistered { device_id, .. } => {
+                agent.devices.remove(device_id);
+            }
+            AgentFact::AgentReserved { offer_id, contact_id, token, routing_epoch, .. } => {
+                agent.reservation = Some(HeldFor {
+                    offer_id: offer_id.clone(),
+                    contact_id: contact_id.clone(),
+                    token: *token,
+                    routing_epoch: *routing_epoch,
+                    accepted: false,
+                });
+            }
+            AgentFact::ReservationAccepted { token, .. } => {
+                if let Some(held) = agent.reservation.as_mut().filter(|held| held.token == *token) {
+                    held.accepted = true;
+                }
+            }
+            AgentFact::ReservationReleased { offer_id, token, outcome, .. } => {
+                if agent.reservation.as_ref().is_some_and(|held| held.token == *token) {
+                    agent.reservation = None;
+                    keeps_its_turn = !its_doing(*outcome);
+                }
+                agent.last_release = Some((offer_id.clone(), *outcome));
+            }
+            AgentFact::WrapUpStarted { .. } => agent.in_wrap_up = true,
+            AgentFact::WrapUpEnded { .. } => agent.in_wrap_up = false,
+            AgentFact::ReservationUnconfirmed { .. }
+            | AgentFact::LeaseGranted { .. }
+            | AgentFact::LeaseLapsed { .. }
+            | AgentFact::LeaseReleased { .. } => {}
+        }
+        let free = agent.free();
+        if free && !was_free && !keeps_its_turn {
+            agent.idle_since = at;
+        }
+        if free && !was_free {
+            self.free.insert(agent_id.clone());
+        } else if !free && was_free {
+            self.free.remove(agent_id);
+        }
+    }
+}
+
+/// Whether an agent's reservation ended by what the agent did or left undone, or after a conversation.
+fn its_doing(outcome: ReleaseOutcome) -> bool {
+    match outcome {
+        ReleaseOutcome::Completed
+        | ReleaseOutcome::Declined
+        | ReleaseOutcome::Unanswered
+        | ReleaseOutcome::SignedOut => true,
+        ReleaseOutcome::CallerGone
+        | ReleaseOutcome::Rescinded
+        | ReleaseOutcome::Expired
+        | ReleaseOutcome::Failed
+        | ReleaseOutcome::MediaLost => false,
+    }
+}

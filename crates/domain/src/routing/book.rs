@@ -1,0 +1,290 @@
+//! Who waits and what is offered: the fold of routing's own log, and of nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::facts::{OfferEnd, OfferFailure, Recorded, RoutingFact};
+use crate::kernel::{Projection, StateHasher};
+use crate::vocabulary::{
+    AgentId, CompanyId, ContactId, EventId, Millis, NodeId, OfferId, QueueId, SkillId, Timestamp,
+};
+
+/// How long the sequence of a contact that left is remembered, in case it comes back to a queue.
+const LEFT_KEPT: Millis = Millis(4 * 3_600_000);
+
+/// The order of service: smaller priority first, then who waits longer, then the id.
+pub type Rank = (i32, Timestamp, ContactId);
+
+/// Everything routing's log says.
+#[derive(Debug, Clone, Default)]
+pub struct Book {
+    waiting: BTreeMap<ContactId, Waiting>,
+    ranked: BTreeSet<Rank>,
+    offers: BTreeMap<OfferId, Offer>,
+    /// Agents with a live offer.
+    offered: BTreeMap<AgentId, OfferId>,
+    /// Last sequence of contacts that left a queue, and when.
+    left: BTreeMap<ContactId, (u64, Timestamp)>,
+    left_by_time: BTreeSet<(Timestamp, ContactId)>,
+    /// Last sequence of the streams that are no contact's.
+    owners: BTreeMap<String, u64>,
+}
+
+/// A contact in a queue. It keeps its place whatever becomes of its offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Whose.
+    pub company_id: CompanyId,
+    /// Where.
+    pub queue_id: QueueId,
+    /// The visit's number within the contact.
+    pub visit: u32,
+    /// Smaller is served first.
+    pub priority: i32,
+    /// Since when it waits.
+    pub enqueued_at: Timestamp,
+    /// All of these are needed.
+    pub required_skills: Vec<SkillId>,
+    /// The media node that holds it.
+    pub node_id: NodeId,
+    /// Offers made so far in this visit.
+    pub round: u32,
+    /// Its live offer.
+    pub offer: Option<OfferId>,
+    /// Who missed it, by which offer, and when.
+    pub missed: BTreeMap<AgentId, (OfferId, Timestamp)>,
+    /// The fact that put it here.
+    pub queued_by: EventId,
+    sequence: u64,
+}
+
+/// A live offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// To whom.
+    pub agent_id: AgentId,
+    /// Of whom.
+    pub contact_id: ContactId,
+    /// The queue visit.
+    pub visit: u32,
+    /// The reservation's fence.
+    pub token: u64,
+    /// The media node that holds the contact.
+    pub node_id: NodeId,
+    /// When ringing ends.
+    pub expires_at: Timestamp,
+    /// The fact that made it.
+    pub made_by: EventId,
+}
+
+#[cfg(test)]
+impl Waiting {
+    pub(super) fn for_tests(
+        required_skills: Vec<SkillId>,
+        missed: BTreeMap<AgentId, (OfferId, Timestamp)>,
+        node_id: NodeId,
+    ) -> Self {
+        Self {
+            company_id: CompanyId::from_name("x").unwrap(),
+            queue_id: QueueId::from_name("x").unwrap(),
+            visit: 1,
+            priority: 0,
+            enqueued_at: Timestamp(0),
+            required_skills,
+            node_id,
+            round: 0,
+            offer: None,
+            missed,
+            queued_by: EventId::from_name("x").unwrap(),
+            sequence: 0,
+        }
+    }
+}
+
+impl Book {
+    /// A waiting contact, offered ones included.
+    pub fn waiting(&self, contact_id: &ContactId) -> Option<&Waiting> {
+        self.waiting.get(contact_id)
+    }
+
+    /// Who waits, in the order of service, offered ones included.
+    pub fn in_order(&self) -> impl Iterator<Item = (&ContactId, &Waiting)> {
+        self.ranked.iter().filter_map(|(_, _, contact_id)| self.waiting.get_key_value(contact_id))
+    }
+
+    /// How many wait, offered ones included.
+    pub fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// A live offer.
+    pub fn offer(&self, offer_id: &OfferId) -> Option<&Offer> {
+        self.offers.get(offer_id)
+    }
+
+    /// The live offers, by id.
+    pub fn offers(&self) -> impl Iterator<Item = (&OfferId, &Offer)> {
+        self.offers.iter()
+    }
+
+    /// The live offer to an agent.
+    pub fn offer_to(&self, agent_id: &AgentId) -> Option<&OfferId> {
+        self.offered.get(agent_id)
+    }
+
+    /// The place a contact of this rank would take in its queue, from 1.
+    pub(super) fn place(&self, queue_id: &QueueId, rank: &Rank) -> u32 {
+        let ahead = self.ranked.range(..rank.clone()).filter(|(_, _, contact_id)| {
+            self.waiting.get(contact_id).is_some_and(|waiting| waiting.queue_id == *queue_id)
+        });
+        u32::try_from(ahead.count() + 1).unwrap_or(u32::MAX)
+    }
+
+    /// The sequence of the next fact of a stream.
+    pub(super) fn next_sequence(&self, fact: &RoutingFact) -> u64 {
+        use crate::facts::LogFact;
+        let last = match fact.contact() {
+            None => self.owners.get(&fact.stream()).copied(),
+            Some(contact_id) => match self.waiting.get(contact_id) {
+                Some(waiting) => Some(waiting.sequence),
+                None => self.left.get(contact_id).map(|(sequence, _)| *sequence),
+            },
+        };
+        last.unwrap_or(0) + 1
+    }
+
+    pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
+        hasher.debug(&self.waiting).debug(&self.offers).debug(&self.left).debug(&self.owners);
+    }
+
+    fn close(&mut self, offer_id: &OfferId, end: OfferEnd, at: Timestamp) {
+        let Some(offer) = self.offers.remove(offer_id) else { return };
+        self.offered.remove(&offer.agent_id);
+        if let Some(waiting) = self.waiting.get_mut(&offer.contact_id) {
+            waiting.offer = None;
+            if missed(end) {
+                waiting.missed.insert(offer.agent_id, (offer_id.clone(), at));
+            }
+        }
+    }
+
+    fn leave(&mut self, contact_id: &ContactId, sequence: u64, at: Timestamp) {
+        if let Some(waiting) = self.waiting.remove(contact_id) {
+            self.ranked.remove(&(waiting.priority, waiting.enqueued_at, contact_id.clone()));
+            // An offer ends before its contact leaves; should a log say otherwise, nothing is left dangling.
+            if let Some(offer) = waiting.offer.and_then(|offer_id| self.offers.remove(&offer_id)) {
+                self.offered.remove(&offer.agent_id);
+            }
+        }
+        self.remember(contact_id, sequence, at);
+    }
+
+    fn remember(&mut self, contact_id: &ContactId, sequence: u64, at: Timestamp) {
+        self.forget(contact_id);
+        self.left.insert(contact_id.clone(), (sequence, at));
+        self.left_by_time.insert((at, contact_id.clone()));
+        while let Some((oldest_at, oldest)) = self.left_by_time.first().cloned() {
+            if oldest_at + LEFT_KEPT >= at {
+                break;
+            }
+            self.forget(&oldest);
+        }
+    }
+
+    fn forget(&mut self, contact_id: &ContactId) {
+        if let Some((_, left_at)) = self.left.remove(contact_id) {
+            self.left_by_time.remove(&(left_at, contact_id.clone()));
+        }
+    }
+}
+
+/// Whether an offer that ended so keeps its agent from the contact for a while.
+fn missed(end: OfferEnd) -> bool {
+    match end {
+        OfferEnd::Declined | OfferEnd::Unanswered | OfferEnd::Lapsed => true,
+        OfferEnd::Withdrawn => false,
+        OfferEnd::Failed(failure) => match failure {
+            OfferFailure::DeviceUnreachable
+            | OfferFailure::ReservationRefused
+            | OfferFailure::MediaFailed => true,
+            OfferFailure::ContactGone | OfferFailure::NodeLost => false,
+        },
+    }
+}
+
+impl Projection for Book {
+    type Event = Recorded<RoutingFact>;
+
+    fn fold(&mut self, event: &Recorded<RoutingFact>) {
+        let (at, sequence) = (event.meta.occurred_at, event.meta.sequence);
+        match &event.fact {
+            RoutingFact::ContactQueued {
+                contact_id,
+                company_id,
+                queue_id,
+                visit,
+                priority,
+                enqueued_at,
+                required_skills,
+                node_id,
+                place: _,
+            } => {
+                self.forget(contact_id);
+                self.ranked.insert((*priority, *enqueued_at, contact_id.clone()));
+                let waiting = Waiting {
+                    company_id: company_id.clone(),
+                    queue_id: queue_id.clone(),
+                    visit: *visit,
+                    priority: *priority,
+                    enqueued_at: *enqueued_at,
+                    required_skills: required_skills.clone(),
+                    node_id: node_id.clone(),
+                    round: 0,
+                    offer: None,
+                    missed: BTreeMap::new(),
+                    queued_by: event.meta.event_id.clone(),
+                    sequence,
+                };
+                self.waiting.insert(contact_id.clone(), waiting);
+            }
+            RoutingFact::OfferMade {
+                contact_id,
+                offer_id,
+                agent_id,
+                visit,
+                token,
+                node_id,
+                expires_at,
+                round,
+                ..
+            } => {
+                if let Some(waiting) = self.waiting.get_mut(contact_id) {
+                    waiting.offer = Some(offer_id.clone());
+                    waiting.round = *round;
+                    let offer = Offer {
+                        agent_id: agent_id.clone(),
+                        contact_id: contact_id.clone(),
+                        visit: *visit,
+                        token: *token,
+                        node_id: node_id.clone(),
+                        expires_at: *expires_at,
+                        made_by: event.meta.event_id.clone(),
+                    };
+                    self.offers.insert(offer_id.clone(), offer);
+                    self.offered.insert(agent_id.clone(), offer_id.clone());
+                }
+            }
+            // An answer ends an offer without a miss, as a withdrawal does.
+            RoutingFact::OfferAccepted { offer_id, .. } => self.close(offer_id, OfferEnd::Withdrawn, at),
+            RoutingFact::OfferEnded { offer_id, end, .. } => self.close(offer_id, *end, at),
+            RoutingFact::ContactDequeued { contact_id, .. } => self.leave(contact_id, sequence, at),
+            RoutingFact::ReservationRefused { .. } => {}
+            RoutingFact::PartitionTaken { owner, .. } => {
+                self.owners.insert(owner.to_string(), sequence);
+            }
+        }
+        use crate::facts::LogFact;
+        if let Some(waiting) = event.fact.contact().and_then(|contact_id| self.waiting.get_mut(contact_id)) {
+            waiting.sequence = sequence;
+        }
+    }
+}
