@@ -145,7 +145,7 @@ fn configure(args: &DevArgs) -> Result<Config, ConfigError> {
 pub(crate) fn create_log(data: &Path, cells: u32) -> Result<(), Failure> {
     let mint = Mint::system(Clock::system());
     let section = LogSection { cells, ..LogSection::default() };
-    open_log(data, &section, &mint).map(|log| drop(log))
+    open_log(data, &section, &mint).map(drop)
 }
 
 fn open_log(data: &Path, section: &LogSection, mint: &Mint) -> Result<EmbeddedLog, Failure> {
@@ -207,12 +207,9 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), Failure> {
     std::fs::create_dir_all(&args.data)
         .map_err(|error| Failure::world(format!("could not make {}: {error}", args.data.display())))?;
     let node_id = platform::node_id(&args.data, &mint).map_err(|error| Failure::world(error.to_string()))?;
-    let telemetry = if config.telemetry.otlp_endpoint.is_empty() {
-        Telemetry::off()
-    } else {
-        Telemetry::start(&config.telemetry, "trunkline", node_id.as_str())
-            .map_err(|error| Failure::usage(error.to_string()))?
-    };
+    // Without an endpoint nothing leaves the process, but facts still carry the context of the decision behind them.
+    let telemetry = Telemetry::start(&config.telemetry, "trunkline", node_id.as_str())
+        .map_err(|error| Failure::usage(error.to_string()))?;
     let log = Arc::new(open_log(&args.data, &config.log, &mint)?);
     let shared: SharedLog = log.clone();
 
