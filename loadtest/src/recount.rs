@@ -34,6 +34,8 @@ pub struct AgentCall {
     pub agent: usize,
     /// The caller's number as the phone saw it.
     pub caller: String,
+    /// When the answer (200) was first sent, in µs.
+    pub answered_us: Option<i64>,
     /// When ACK of the answer came, in µs; `None` when it was not answered.
     pub acked_us: Option<i64>,
     /// When the first BYE was sent or came, in µs.
@@ -57,6 +59,8 @@ pub struct Recounted {
     pub agent: Option<usize>,
     /// ACK to BYE on the agent's phone, in µs.
     pub talk: Option<(i64, i64)>,
+    /// How long ACK was awaited after the answer, in µs: connecting fell somewhere into it.
+    pub ack_wait_us: i64,
     /// Whether it came to a queue.
     pub queued: bool,
 }
@@ -134,6 +138,7 @@ fn agent_calls(agent: usize, log: &AgentLog) -> Vec<AgentCall> {
             AgentCall {
                 agent,
                 caller: log.callers.get(&message.call_id).cloned().unwrap_or_default(),
+                answered_us: None,
                 acked_us: None,
                 bye_us: None,
                 bye_sent: false,
@@ -146,6 +151,9 @@ fn agent_calls(agent: usize, log: &AgentLog) -> Vec<AgentCall> {
             }
             ("BYE", None) if call.bye_us.is_none() => {
                 (call.bye_us, call.bye_sent) = (Some(message.at_us), message.sent);
+            }
+            ("INVITE", Some(200)) if message.sent => {
+                call.answered_us.get_or_insert(message.at_us);
             }
             ("INVITE", Some(status @ 300..)) if message.sent => {
                 call.refused.get_or_insert(status);
@@ -166,7 +174,7 @@ fn recounted(
         messages.iter().find(|it| it.method == "INVITE" && it.status.is_some_and(|status| status >= 200))?;
     let status = final_response.status?;
     let unserved = |cause, ended_by, queued| {
-        Some(Recounted { cause, ended_by, status, agent: None, talk: None, queued })
+        Some(Recounted { cause, ended_by, status, agent: None, talk: None, ack_wait_us: 0, queued })
     };
     match status {
         486 => return unserved("blocked", "system", false),
@@ -183,6 +191,7 @@ fn recounted(
             status,
             agent: Some(call.agent),
             talk: Some((call.acked_us?, call.bye_us?)),
+            ack_wait_us: call.acked_us? - call.answered_us?,
             queued: true,
         }),
         _ if intent == Intent::Closed && !bye.sent => unserved("closed", "system", false),
@@ -276,6 +285,7 @@ mod tests {
         let call = |from, to| AgentCall {
             agent: 0,
             caller: String::new(),
+            answered_us: None,
             acked_us: Some(from),
             bye_us: Some(to),
             bye_sent: true,

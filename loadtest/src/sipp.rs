@@ -120,14 +120,21 @@ impl Sipp {
     /// # Errors
     /// When it cannot be signalled or waited for.
     pub async fn finish(mut self) -> Result<(i32, u64), Failure> {
+        let mut echoed = None;
         if self.runs() {
-            self.signal(Signal::USR2)?; // writes its screens into the screen file
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            self.signal(Signal::USR2)?; // writes its screens into the screen file, when it comes to it
+            for _ in 0..200 {
+                let screens = std::fs::read_to_string(self.dir.join("screens.txt")).unwrap_or_default();
+                echoed = echo_count(&screens);
+                if echoed.is_some() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             self.signal(Signal::USR1)?;
         }
         let code = self.ended(Duration::from_secs(15)).await?;
-        let screens = std::fs::read_to_string(self.dir.join("screens.txt")).unwrap_or_default();
-        Ok((code, echo_count(&screens)))
+        Ok((code, echoed.unwrap_or(0)))
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Failure> {
@@ -168,9 +175,9 @@ pub async fn listening(port: u16) -> Result<(), Failure> {
 }
 
 /// "Total echo RTP pckts 1st stream" of the last screen that has it.
-fn echo_count(screens: &str) -> u64 {
+fn echo_count(screens: &str) -> Option<u64> {
     let lines = screens.lines().filter(|line| line.contains("echo RTP pckts 1st stream"));
-    lines.filter_map(|line| line.split_whitespace().next()?.parse().ok()).next_back().unwrap_or(0)
+    lines.filter_map(|line| line.split_whitespace().next()?.parse().ok()).next_back()
 }
 
 /// One SIP message as sipp's timeline has it.
@@ -269,6 +276,6 @@ mod tests {
     fn the_echo_count_is_of_the_last_screen() {
         let screens = "  7 Total echo RTP pckts 1st stream     34.4 rate\n  0 Total echo RTP pckts 2nd stream\n\
                        100 Total echo RTP pckts 1st stream     34.4 rate\n";
-        assert_eq!((echo_count(screens), echo_count("")), (100, 0));
+        assert_eq!((echo_count(screens), echo_count("")), (Some(100), None));
     }
 }
