@@ -5,6 +5,7 @@
 
 mod config;
 mod effects;
+mod line;
 mod owner;
 mod service;
 mod trace;

@@ -12,14 +12,17 @@ use trunkline_runtime::facts::{FactReader, FactWriter};
 use trunkline_runtime::health::Component;
 use trunkline_runtime::host::sources::{Input as Source, Marks, Sources};
 use trunkline_runtime::platform::Platform;
-use trunkline_runtime::telemetry::names;
+use trunkline_runtime::telemetry::{Gauge, names};
 
 use crate::effects::Effects;
+use crate::line::Line;
 use crate::service::Ask;
 use crate::trace::Traces;
 
 /// Answers of agent-state and media that may wait for the owner.
 const ANSWERS_MAX: usize = 1024;
+/// Appends and deeds that may wait for the disk; until there is room, the owner takes nothing in.
+const LINE_MAX: usize = 2048;
 
 /// The lease and the lane of a cell's one writer.
 pub(crate) fn lane_of(cell: Cell) -> String {
@@ -57,22 +60,40 @@ pub(crate) async fn own(
     let (writer, fence) = FactWriter::open(&platform.log, cell, &lane_of(cell), epoch).await?;
     let mut own = FactReader::<RoutingFact>::open(&platform.log, cell, ReadFrom::Start).await?;
     let mut router = Router::new(cell);
-    own.catch_up(&writer, fence, |record| router.handle(clock.now(), Input::Own(record.outcome))).await?;
+    let mut traces = Traces::new(&platform.telemetry);
+    own.catch_up(&writer, fence, |record| {
+        record.outcome.facts.iter().for_each(|fact| traces.recall(fact));
+        router.handle(clock.now(), Input::Own(record.outcome));
+    })
+    .await?;
 
-    // What the router consumed of the contacts log it knows from its own log; it drops what it is told twice.
     let mut inputs = Sources::all_cells(&platform.log, &[LogName::Directory, LogName::Agents]);
     let mut sources = Sources::open(&platform.log, &inputs, &Marks::default()).await?;
-    sources.catch_up(|source| feed(&mut router, platform, source)).await?;
+    sources
+        .catch_up(|source| {
+            if let Some(input) = input_of(source) {
+                router.handle(clock.now(), input);
+            }
+        })
+        .await?;
     let marks = sources.marks();
     inputs.push((LogName::Contacts, cell));
     let mut sources = Sources::open(&platform.log, &inputs, &marks).await?;
 
     let (answers, mut answered) = mpsc::channel(ANSWERS_MAX);
     let effects = Effects::new(platform, cell, epoch, answers);
-    let mut owner = Owner { platform, writer, router, traces: Traces::default(), effects };
+    let waiting = platform.telemetry.gauge(names::QUEUE_WAITING, &[]);
+    let mut owner = Owner { platform, writer, router, traces, effects, line: Line::default(), waiting };
     owner.give(Input::Taken { owner: platform.node_id.clone(), epoch }).await?;
+    // What the router consumed of the contacts log it knows from its own log: only what came since is kept here.
+    let consumed = owner.router.position(LogName::Contacts, cell);
     let mut backlog = Vec::new();
-    sources.catch_up(|source| backlog.extend(input_of(source))).await?;
+    sources
+        .catch_up(|source| match &source {
+            Source::Contacts(_, it) if Some(it.position) <= consumed => {}
+            _ => backlog.extend(input_of(source)),
+        })
+        .await?;
     for input in backlog {
         owner.give(input).await?;
     }
@@ -82,26 +103,26 @@ pub(crate) async fn own(
 
     let mut asks = asks.lock().await;
     loop {
+        owner.line.advance(&mut owner.effects);
+        let room = owner.line.len() < LINE_MAX;
         let input = tokio::select! {
             biased;
-            Some(answer) = answered.recv() => answer,
-            () = clock.sleep_until(owner.router.next_timeout()) => Input::Tick,
+            durable = owner.line.durable() => {
+                durable?;
+                continue;
+            }
+            Some(answer) = answered.recv(), if room => answer,
+            () = clock.sleep_until(owner.router.next_timeout()), if room => Input::Tick,
             Some(ask) = asks.recv() => {
                 ask.answer(&owner.router, clock.now());
                 continue;
             }
-            source = sources.next() => match input_of(source?) {
+            source = sources.next(), if room => match input_of(source?) {
                 Some(input) => input,
                 None => continue,
             },
         };
         owner.give(input).await?;
-    }
-}
-
-fn feed(router: &mut Router, platform: &Platform, source: Source) {
-    if let Some(input) = input_of(source) {
-        router.handle(platform.clock.now(), input);
     }
 }
 
@@ -111,69 +132,62 @@ struct Owner<'a> {
     router: Router,
     traces: Traces,
     effects: Effects,
+    line: Line,
+    waiting: Gauge,
 }
 
 impl Owner<'_> {
-    /// Tells the router one thing and does everything it says, in its order.
+    /// Tells the router one thing and puts everything it says into line.
     async fn give(&mut self, input: Input) -> Result<(), LogError> {
+        let answered: Vec<_> = match &input {
+            Input::ReservationsAnswered { answers } => answers.iter().map(|(id, _)| id.clone()).collect(),
+            _ => Vec::new(),
+        };
         self.router.handle(self.platform.clock.now(), input);
         while let Some(output) = self.router.poll() {
             match output {
                 Output::Append(outcome) => self.append(outcome).await?,
                 Output::Reserve(wishes) => {
-                    let spans = self.traces.reserve(&self.platform.telemetry, &wishes);
-                    self.effects.reserve(wishes, spans);
+                    let spans = self.traces.reserve(&wishes);
+                    self.line.put(move |effects| effects.reserve(wishes, spans));
                 }
                 Output::Offer(command) => {
                     let traceparent = self.traces.offer(&command.offer_id);
-                    self.effects.offer(command, traceparent);
+                    self.line.put(move |effects| effects.offer(command, traceparent));
                 }
                 Output::Cancel(command) => {
                     let traceparent = self.traces.offer(&command.offer_id);
-                    self.effects.cancel(command, traceparent);
+                    self.line.put(move |effects| effects.cancel(command, traceparent));
                 }
                 Output::Release(command) => {
                     let traceparent = self.traces.offer(&command.offer_id);
-                    self.effects.release(command, traceparent);
+                    self.line.put(move |effects| effects.release(command, traceparent));
                 }
             }
         }
+        answered.iter().for_each(|offer_id| self.traces.forget_turn(offer_id));
+        self.waiting.set(i64::try_from(self.router.book().waiting_count()).unwrap_or(i64::MAX));
         Ok(())
     }
 
-    /// Appends one outcome and waits until it is durable: what stands on it comes behind.
+    /// Appends one outcome; what stands on it comes behind it in the line. Waits for the disk only when the log is full.
     async fn append(&mut self, mut outcome: Outcome<RoutingFact>) -> Result<(), LogError> {
-        for recorded in &mut outcome.facts {
-            self.traces.mark(&self.platform.telemetry, recorded);
-            self.count(&recorded.fact);
-        }
-        self.writer.append(&outcome)?.await?;
-        let waiting = i64::try_from(self.router.book().waiting_count()).unwrap_or(i64::MAX);
-        self.platform.telemetry.gauge(names::QUEUE_WAITING, &[]).set(waiting);
-        Ok(())
-    }
-
-    fn count(&self, fact: &RoutingFact) {
-        let telemetry = &self.platform.telemetry;
-        match fact {
-            RoutingFact::OfferMade { .. } => telemetry.counter(names::OFFERS_MADE, &[]).inc(),
-            RoutingFact::OfferAccepted { .. } => {
-                telemetry.counter(names::OFFERS_CLOSED, &[("outcome", "accepted")]).inc();
+        outcome.facts.iter_mut().for_each(|recorded| self.traces.mark(recorded));
+        loop {
+            match self.writer.append(&outcome) {
+                Ok(ticket) => {
+                    self.line.append(ticket);
+                    return Ok(());
+                }
+                Err(full @ LogError::Overloaded { .. }) => {
+                    self.line.advance(&mut self.effects);
+                    if self.line.len() == 0 {
+                        return Err(full);
+                    }
+                    self.line.durable().await?;
+                }
+                Err(error) => return Err(error),
             }
-            RoutingFact::OfferEnded { end, .. } => {
-                let outcome = match end {
-                    trunkline_domain::facts::OfferEnd::Declined => "declined",
-                    trunkline_domain::facts::OfferEnd::Unanswered => "unanswered",
-                    trunkline_domain::facts::OfferEnd::Withdrawn => "withdrawn",
-                    trunkline_domain::facts::OfferEnd::Lapsed => "lapsed",
-                    trunkline_domain::facts::OfferEnd::Failed(_) => "failed",
-                };
-                telemetry.counter(names::OFFERS_CLOSED, &[("outcome", outcome)]).inc();
-            }
-            RoutingFact::ContactQueued { .. }
-            | RoutingFact::ReservationRefused { .. }
-            | RoutingFact::ContactDequeued { .. }
-            | RoutingFact::PartitionTaken { .. } => {}
         }
     }
 }

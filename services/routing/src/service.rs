@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tonic::{Request, Response, Status};
@@ -15,6 +16,8 @@ use crate::owner::Asks;
 
 /// Questions that may wait for an owner; the next is refused.
 const ASKS_MAX: usize = 64;
+/// How long a question waits for an owner.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
 /// Contacts listed a queue.
 const LISTED_MAX: usize = 100;
 
@@ -75,9 +78,10 @@ impl RoutingService for Queues {
                     "too many questions wait for routing",
                 )
             })?;
-            queues.extend(answer.await.map_err(|_| {
-                status_of(RejectionKind::Unavailable, "NOT_OWNED", "the partition has no owner here now")
-            })?);
+            let not_owned =
+                || status_of(RejectionKind::Unavailable, "NOT_OWNED", "the partition has no owner here now");
+            let answered = tokio::time::timeout(ANSWER_TIME_MAX, answer).await;
+            queues.extend(answered.map_err(|_| not_owned())?.map_err(|_| not_owned())?);
         }
         queues.sort_by(|a, b| a.queue_id.cmp(&b.queue_id));
         Ok(Response::new(pb::ListQueuesResponse { queues }))
