@@ -292,8 +292,9 @@ impl Agents {
         self.newest_at = self.newest_at.max(at);
     }
 
-    /// Adds the state to a digest.
+    /// Adds the state to a digest. How far the log was folded is no part of it: facts about no agent, as those of
+    /// leases, change nothing.
     pub fn hash_into(&self, hasher: &mut StateHasher) {
-        hasher.text("agents").debug(self);
+        hasher.text("agents").debug(&self.sheets).debug(&self.wrap_ups);
     }
 }
