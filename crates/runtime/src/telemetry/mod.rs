@@ -44,7 +44,7 @@ impl Default for TelemetryConfig {
     fn default() -> Self {
         Self {
             log_format: LogFormat::Text,
-            log_filter: "info".to_owned(),
+            log_filter: "info,openraft=warn".to_owned(),
             otlp_endpoint: String::new(),
             flush_ms_max: 5_000,
         }
