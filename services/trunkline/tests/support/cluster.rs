@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -27,15 +28,23 @@ pub fn told(output: &Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-/// A port that was free for both UDP and TCP a moment ago.
+/// The first of four ports that were free for UDP and TCP a moment ago. They are below the range the system gives out on
+/// its own, so that nobody else is given them before they are used.
 pub fn free_port() -> u16 {
-    loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = tcp.local_addr().expect("an address").port();
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+    const FIRST: u32 = 12_000;
+    const BLOCKS: u32 = 5_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..BLOCKS {
+        let block = std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = (FIRST + block % BLOCKS * 4) as u16;
+        let free = |port| {
+            UdpSocket::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok()
+        };
+        if (port..port + 4).all(free) {
             return port;
         }
     }
+    panic!("no free ports");
 }
 
 /// A running cluster. Killed when dropped.
@@ -203,20 +212,22 @@ impl Drop for Cluster {
 }
 
 impl Starting {
-    /// Starts `trunkline dev` on free ports; `args` come last and may say otherwise.
+    /// Starts `trunkline dev`, on free ports where `args` name none.
     #[track_caller]
     pub fn new(data: &Path, args: &[&str]) -> Self {
         let mut command = Command::new(TRUNKLINE);
-        command.args(Self::arguments(data)).args(args);
+        command.args(Self::arguments(data, args));
         Self::spawn(command, data)
     }
 
     /// The arguments of [`Starting::new`].
-    pub fn arguments(data: &Path) -> Vec<String> {
-        let data = data.display().to_string();
-        ["dev", "--data", &data, "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--ops", "127.0.0.1:0"]
-            .map(str::to_owned)
-            .to_vec()
+    pub fn arguments(data: &Path, args: &[&str]) -> Vec<String> {
+        let mut all = vec!["dev".to_owned(), "--data".to_owned(), data.display().to_string()];
+        all.extend(args.iter().map(ToString::to_string));
+        for flag in ["--http", "--sip", "--ops"].into_iter().filter(|flag| !args.contains(flag)) {
+            all.extend([flag.to_owned(), "127.0.0.1:0".to_owned()]);
+        }
+        all
     }
 
     /// Runs a command that ends in `trunkline dev`.

@@ -96,13 +96,31 @@ impl Phone {
 #[track_caller]
 pub fn register(dir: &Path, sip: SocketAddr, user: &str, password: &str, phone_port: u16) {
     let (sip, phone_port) = (sip.to_string(), phone_port.to_string());
-    let args = ["-s", user, "-au", user, "-ap", password, "-key", "phone_port", &phone_port, "-m", "1", &sip];
+    let port = free_port().to_string();
+    let args = [
+        "-p",
+        &port,
+        "-s",
+        user,
+        "-au",
+        user,
+        "-ap",
+        password,
+        "-key",
+        "phone_port",
+        &phone_port,
+        "-m",
+        "1",
+        &sip,
+    ];
     Sipp::start(dir, "register", &args).ends_well();
 }
 
 /// Calls a number and stays for `stay_ms` after the answer, unless the other side hangs up before.
 pub fn call(dir: &Path, sip: SocketAddr, caller: &str, dialled: &str, stay_ms: u64) -> Sipp {
     let (sip, stay) = (sip.to_string(), stay_ms.to_string());
-    let args = ["-s", dialled, "-key", "caller", caller, "-recv_timeout", &stay, "-m", "1", &sip];
+    let port = free_port().to_string();
+    let args =
+        ["-p", &port, "-s", dialled, "-key", "caller", caller, "-recv_timeout", &stay, "-m", "1", &sip];
     Sipp::start(dir, "caller", &args)
 }
