@@ -2,6 +2,8 @@
 
 mod audio;
 mod money;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
