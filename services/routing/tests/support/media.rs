@@ -1,0 +1,68 @@
+//! A media node that writes down what it is told.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status};
+use trunkline_proto::media::v1 as media;
+use trunkline_proto::media::v1::media_service_server::MediaService;
+
+/// A media node that writes down what it is told.
+#[derive(Clone)]
+pub struct FakeMedia {
+    offers: mpsc::UnboundedSender<media::OfferContactRequest>,
+    state: Arc<Mutex<MediaState>>,
+}
+
+#[derive(Default)]
+pub struct MediaState {
+    /// Contacts that are not here.
+    pub gone: BTreeSet<String>,
+    /// How many of the next offers meet a node that does not answer.
+    pub deaf_count: u32,
+    /// Offers cancelled.
+    pub cancelled: Vec<String>,
+    /// `traceparent` of every offer taken.
+    pub traces: Vec<String>,
+}
+
+impl FakeMedia {
+    pub(super) fn new(offers: mpsc::UnboundedSender<media::OfferContactRequest>) -> Self {
+        Self { offers, state: Arc::default() }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, MediaState> {
+        self.state.lock().unwrap()
+    }
+}
+
+#[tonic::async_trait]
+impl MediaService for FakeMedia {
+    async fn offer_contact(
+        &self,
+        request: Request<media::OfferContactRequest>,
+    ) -> Result<Response<media::OfferContactResponse>, Status> {
+        let traceparent = trunkline_runtime::telemetry::extract(&request);
+        let it = request.into_inner();
+        let mut state = self.state();
+        if state.deaf_count > 0 {
+            state.deaf_count -= 1;
+            return Err(Status::unavailable("nobody hears"));
+        }
+        if state.gone.contains(&it.contact_id) {
+            return Err(Status::not_found("no such contact"));
+        }
+        state.traces.push(traceparent);
+        self.offers.send(it).unwrap();
+        Ok(Response::new(media::OfferContactResponse {}))
+    }
+
+    async fn cancel_offer(
+        &self,
+        request: Request<media::CancelOfferRequest>,
+    ) -> Result<Response<media::CancelOfferResponse>, Status> {
+        self.state().cancelled.push(request.into_inner().offer_id);
+        Ok(Response::new(media::CancelOfferResponse {}))
+    }
+}
