@@ -5,15 +5,13 @@ use trunkline_domain::directory::{Directory, Plan, plan};
 use trunkline_domain::facts::{DirectoryFact, LogFact, Meta, Outcome, Recorded};
 use trunkline_domain::kernel::Projection;
 use trunkline_domain::vocabulary::{Cell, Epoch, EventId, Millis, Position, Timestamp};
-use trunkline_runtime::agent_state_client::AgentStateClient;
 use trunkline_runtime::event_log::{LogError, ReadFrom};
 use trunkline_runtime::facts::{FactReader, FactWriter};
 use trunkline_runtime::grpc::{self, RejectionKind};
 use trunkline_runtime::health::Component;
-use trunkline_runtime::lease::Lease;
+use trunkline_runtime::host::owner::{Seat, hold};
 use trunkline_runtime::platform::Platform;
 use trunkline_runtime::shutdown::Shutdown;
-use trunkline_runtime::telemetry::names;
 
 use crate::service::{Ask, Gate, Order, Planned};
 
@@ -21,55 +19,18 @@ use crate::service::{Ask, Gate, Order, Planned};
 const LANE: &str = "directory/0";
 /// Everything of the directory is in this partition.
 const CELL: Cell = Cell(0);
-/// How long the owner waits before it begins again after a log that fails.
-const PAUSE: Millis = Millis(500);
 
-/// Owns the directory whenever nobody else does, until shutdown begins. Whatever goes wrong ends the same way: the state
-/// is dropped, and the next round begins from the lease.
+/// Owns the directory whenever nobody else does, until shutdown begins.
 pub(crate) async fn run(platform: &Platform, ttl: Millis, address: &str, gate: &Gate, shutdown: &Shutdown) {
     let health = platform.health.component("directory");
-    let client = AgentStateClient::new(&platform.endpoints.agent_state, platform.mint.clone());
-    while !shutdown.is_begun() {
-        health.not_ready("waits for the lease directory/0");
-        let lease =
-            Lease::acquire(&client, &platform.clock, LANE, &platform.node_id, address, ttl, shutdown).await;
-        let lease = match lease {
-            Ok(lease) => lease,
-            Err(_) if shutdown.is_begun() => return,
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "directory cannot take its lease");
-                health.not_ready(format!("{error}"));
-                pause(platform, shutdown).await;
-                continue;
-            }
-        };
-        let ended = tokio::select! {
-            biased;
-            () = shutdown.begun() => Ok(()),
-            () = lease.lost() => Ok(()),
-            ended = own(platform, lease.epoch, gate, &health) => ended,
-        };
+    let seat = Seat { resource: LANE.to_owned(), address: address.to_owned(), ttl };
+    // Each tenure begins and ends with the gate closed: a question is answered by an owner or not at all.
+    let not_serving = |reason| {
         gate.close();
-        platform.telemetry.counter(names::OWNER_RESTARTS, &[("resource", "directory")]).inc();
-        match ended {
-            Ok(()) if shutdown.is_begun() => lease.release().await,
-            Ok(()) => {}
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "directory begins again");
-                health.not_ready(error.to_string());
-                lease.release().await;
-                pause(platform, shutdown).await;
-            }
-        }
-    }
-}
-
-async fn pause(platform: &Platform, shutdown: &Shutdown) {
-    tokio::select! {
-        biased;
-        () = shutdown.begun() => {}
-        () = platform.clock.sleep(PAUSE) => {}
-    }
+        health.not_ready(reason);
+    };
+    hold(platform, &seat, shutdown, not_serving, |grant| own(platform, grant.epoch, gate, &health)).await;
+    gate.close();
 }
 
 async fn own(platform: &Platform, epoch: Epoch, gate: &Gate, health: &Component) -> Result<(), LogError> {

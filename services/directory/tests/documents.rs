@@ -41,6 +41,11 @@ fn the_good_document_has_no_problem() {
 }
 
 #[test]
+fn the_document_of_the_demo_has_no_problem() {
+    assert_eq!(told(include_str!("../../../deploy/demo/operator.yaml")), "");
+}
+
+#[test]
 fn what_is_left_out_has_its_default_and_what_is_said_is_kept() {
     let wanted = Document::read(GOOD).unwrap().wanted;
     let queue = &wanted.queues[1].wanted;

@@ -78,6 +78,14 @@ pub(super) fn queue(name: &str) -> DirectoryFact {
     })
 }
 
+/// The same, for so many who wait.
+pub(super) fn queue_for(name: &str, waiting_count_max: u32) -> DirectoryFact {
+    match queue(name) {
+        DirectoryFact::QueueDefined(queue) => DirectoryFact::QueueDefined(Queue { waiting_count_max, ..queue }),
+        other => other,
+    }
+}
+
 pub(super) fn agent(name: &str, skills: &[&str]) -> DirectoryFact {
     DirectoryFact::AgentDefined(Agent {
         agent_id: agent_id(name),
@@ -112,6 +120,17 @@ pub(super) fn abandoned(name: &str) -> ContactFact {
         queue_id: QueueId::from_name(QUEUE).unwrap(),
         visit: 1,
         waited_ms: Millis::ZERO,
+    }
+}
+
+pub(super) fn flowed_out(name: &str) -> ContactFact {
+    ContactFact::ContactFlowedOut {
+        contact_id: contact_id(name),
+        company_id: company_id(),
+        queue_id: QueueId::from_name(QUEUE).unwrap(),
+        visit: 1,
+        waited_ms: Millis::ZERO,
+        reason: FlowOutReason::QueueFull,
     }
 }
 
@@ -387,6 +406,7 @@ fn lines(output: &Output) -> Vec<String> {
             })
             .collect(),
         Output::Offer(it) => vec![format!("→ offer {} of {} to {}", it.offer_id, it.contact_id, it.agent_id)],
+        Output::TurnAway(it) => vec![format!("→ turn away {} at {}", it.contact_id, it.address)],
         Output::Cancel(it) => vec![format!("→ cancel {}", it.offer_id)],
         Output::Release(it) => vec![format!("→ release {} token {}", it.agent_id, it.token)],
     }
@@ -407,6 +427,9 @@ fn fact_line(fact: &RoutingFact) -> String {
         }
         RoutingFact::OfferEnded { offer_id, end, .. } => format!("ended {offer_id} {end:?}"),
         RoutingFact::ContactDequeued { contact_id, reason, .. } => format!("left {contact_id} {reason:?}"),
+        RoutingFact::ContactTurnedAway { contact_id, waiting_count, .. } => {
+            format!("turned away {contact_id}, {waiting_count} wait")
+        }
         RoutingFact::PartitionTaken { epoch, .. } => format!("taken {epoch}"),
     }
 }

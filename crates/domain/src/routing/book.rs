@@ -19,6 +19,8 @@ pub type Rank = (i32, Timestamp, ContactId);
 pub struct Book {
     waiting: BTreeMap<ContactId, Waiting>,
     ranked: BTreeSet<Rank>,
+    /// Contacts that found their queue full and whose visit is not over yet.
+    turned_away: BTreeMap<ContactId, TurnedAway>,
     offers: BTreeMap<OfferId, Offer>,
     /// Agents with a live offer.
     offered: BTreeMap<AgentId, OfferId>,
@@ -54,6 +56,18 @@ pub struct Waiting {
     pub missed: BTreeMap<AgentId, (OfferId, Timestamp)>,
     /// The fact that put it here.
     pub queued_by: EventId,
+    sequence: u64,
+}
+
+/// A contact that found its queue full. Its media node is told so until the contacts log says that the visit is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TurnedAway {
+    /// From where.
+    pub queue_id: QueueId,
+    /// The visit's number within the contact.
+    pub visit: u32,
+    /// The media node that holds it.
+    pub node_id: NodeId,
     sequence: u64,
 }
 
@@ -116,6 +130,22 @@ impl Book {
         self.waiting.len()
     }
 
+    /// How many wait in a queue, offered ones included.
+    pub fn waiting_in(&self, queue_id: &QueueId) -> u32 {
+        let there = self.waiting.values().filter(|waiting| waiting.queue_id == *queue_id);
+        u32::try_from(there.count()).unwrap_or(u32::MAX)
+    }
+
+    /// A contact that found its queue full and whose visit is not over yet.
+    pub fn turned_away(&self, contact_id: &ContactId) -> Option<&TurnedAway> {
+        self.turned_away.get(contact_id)
+    }
+
+    /// All of these, by id.
+    pub fn all_turned_away(&self) -> impl Iterator<Item = (&ContactId, &TurnedAway)> {
+        self.turned_away.iter()
+    }
+
     /// A live offer.
     pub fn offer(&self, offer_id: &OfferId) -> Option<&Offer> {
         self.offers.get(offer_id)
@@ -144,16 +174,17 @@ impl Book {
         use crate::facts::LogFact;
         let last = match fact.contact() {
             None => self.owners.get(&fact.stream()).copied(),
-            Some(contact_id) => match self.waiting.get(contact_id) {
-                Some(waiting) => Some(waiting.sequence),
-                None => self.left.get(contact_id).map(|(sequence, _)| *sequence),
-            },
+            Some(contact_id) => {
+                let waiting = self.waiting.get(contact_id).map(|waiting| waiting.sequence);
+                let turned_away = self.turned_away.get(contact_id).map(|it| it.sequence);
+                waiting.or(turned_away).or_else(|| self.left.get(contact_id).map(|(sequence, _)| *sequence))
+            }
         };
         last.unwrap_or(0) + 1
     }
 
     pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
-        hasher.debug(&self.waiting).debug(&self.offers).debug(&self.left).debug(&self.owners);
+        hasher.debug(&self.waiting).debug(&self.turned_away).debug(&self.offers).debug(&self.left).debug(&self.owners);
     }
 
     fn close(&mut self, offer_id: &OfferId, end: OfferEnd, at: Timestamp) {
@@ -168,6 +199,7 @@ impl Book {
     }
 
     fn leave(&mut self, contact_id: &ContactId, sequence: u64, at: Timestamp) {
+        self.turned_away.remove(contact_id);
         if let Some(waiting) = self.waiting.remove(contact_id) {
             self.ranked.remove(&(waiting.priority, waiting.enqueued_at, contact_id.clone()));
             // An offer ends before its contact leaves; should a log say otherwise, nothing is left dangling.
@@ -277,6 +309,12 @@ impl Projection for Book {
             RoutingFact::OfferAccepted { offer_id, .. } => self.close(offer_id, OfferEnd::Withdrawn, at),
             RoutingFact::OfferEnded { offer_id, end, .. } => self.close(offer_id, *end, at),
             RoutingFact::ContactDequeued { contact_id, .. } => self.leave(contact_id, sequence, at),
+            RoutingFact::ContactTurnedAway { contact_id, queue_id, visit, node_id, .. } => {
+                self.forget(contact_id);
+                let (queue_id, visit, node_id) = (queue_id.clone(), *visit, node_id.clone());
+                let turned_away = TurnedAway { queue_id, visit, node_id, sequence };
+                self.turned_away.insert(contact_id.clone(), turned_away);
+            }
             RoutingFact::ReservationRefused { .. } => {}
             RoutingFact::PartitionTaken { owner, .. } => {
                 self.owners.insert(owner.to_string(), sequence);

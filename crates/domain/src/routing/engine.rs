@@ -78,6 +78,8 @@ pub(super) enum Timer {
     AgentKeptBack(AgentId),
     /// A contact that was refused.
     ContactKeptBack(ContactId),
+    /// A contact that found its queue full, and has not ended.
+    TurnedAway(ContactId),
     /// Somebody who missed a contact may be offered it again.
     LookAgain,
     /// The directory in force changes.
@@ -204,6 +206,12 @@ impl Router {
             .collect();
         held.iter().for_each(|agent_id| self.give_back_orphan(agent_id));
         self.found_live.clear();
+        self.tell_all_turned_away();
+    }
+
+    /// Whether it has caught up.
+    pub(super) fn decides(&self) -> bool {
+        self.phase == Phase::Live
     }
 
     fn agents_record(&mut self, cell: Cell, outcome: &Outcome<AgentFact>) {
@@ -278,6 +286,7 @@ impl Router {
         while let Some((_, timer)) = self.timers.pop_due(self.now) {
             match timer {
                 Timer::Lapse(offer_id) => self.lapse(&offer_id),
+                Timer::TurnedAway(contact_id) => self.tell_turned_away(&contact_id),
                 Timer::DirectoryChanges => self.await_directory(),
                 // The turn that follows looks at everybody anyway.
                 Timer::AgentKeptBack(_) | Timer::ContactKeptBack(_) | Timer::LookAgain => {}

@@ -88,6 +88,8 @@ pub enum Output {
     Offer(OfferCommand),
     /// Tell the media node that the offer is over, once; the deadline does the rest.
     Cancel(OfferCommand),
+    /// Tell the media node that the contact's queue is full, once; the router asks again while the contact has not ended.
+    TurnAway(TurnAwayCommand),
     /// Tell agent-state that the reservation is over, as rescinded; retry until it answers.
     Release(ReleaseCommand),
 }
@@ -115,6 +117,17 @@ pub struct OfferCommand {
     pub token: u64,
     pub visit: u32,
     pub expires_at: Timestamp,
+    pub node_id: NodeId,
+    /// Where the node answers gRPC, as of its lease.
+    pub address: String,
+}
+
+/// A contact that found its queue full, as its media node is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as in proto/trunkline/media/v1, TurnAwayContactRequest")]
+pub struct TurnAwayCommand {
+    pub contact_id: ContactId,
+    pub visit: u32,
     pub node_id: NodeId,
     /// Where the node answers gRPC, as of its lease.
     pub address: String,

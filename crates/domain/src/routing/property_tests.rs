@@ -110,23 +110,31 @@ fn one_life_per_visit(facts: &[Recorded<RoutingFact>]) -> Result<(), TestCaseErr
     struct Life {
         sequence: u64,
         waits: bool,
+        turned_away: bool,
         left: bool,
         offer: Option<OfferId>,
         round: u32,
     }
     let mut lives: BTreeMap<ContactId, Life> = BTreeMap::new();
     let mut serving: BTreeMap<AgentId, OfferId> = BTreeMap::new();
+    let mut waiting = 0;
     let mut events = std::collections::BTreeSet::new();
     for recorded in facts {
         prop_assert!(events.insert(recorded.meta.event_id.clone()), "{} twice", recorded.meta.event_id);
         let Some(contact_id) = recorded.meta.correlation_id.clone() else { continue };
         let life = lives.entry(contact_id).or_default();
         prop_assert_eq!(recorded.meta.sequence, life.sequence + 1);
+        let waited = life.waits;
         life.sequence += 1;
         match &recorded.fact {
             RoutingFact::ContactQueued { .. } => {
-                prop_assert!(!life.waits && !life.left);
+                prop_assert!(!life.waits && !life.turned_away && !life.left);
                 life.waits = true;
+            }
+            RoutingFact::ContactTurnedAway { waiting_count, .. } => {
+                prop_assert!(!life.waits && !life.turned_away && !life.left);
+                prop_assert_eq!(*waiting_count, waiting);
+                life.turned_away = true;
             }
             RoutingFact::OfferMade { offer_id, agent_id, round, .. } => {
                 prop_assert!(life.waits && life.offer.is_none());
@@ -140,12 +148,13 @@ fn one_life_per_visit(facts: &[Recorded<RoutingFact>]) -> Result<(), TestCaseErr
                 prop_assert_eq!(serving.remove(agent_id), Some(offer_id.clone()));
             }
             RoutingFact::ContactDequeued { .. } => {
-                prop_assert!(life.waits && life.offer.is_none());
+                prop_assert!((life.waits || life.turned_away) && life.offer.is_none());
                 (life.waits, life.left) = (false, true);
             }
             RoutingFact::ReservationRefused { .. } => prop_assert!(life.waits),
             RoutingFact::PartitionTaken { .. } => {}
         }
+        waiting = waiting + u32::from(life.waits) - u32::from(waited);
     }
     prop_assert!(lives.values().all(|life| life.left), "everybody left");
     Ok(())

@@ -14,7 +14,8 @@ impl Router {
         };
         match &recorded.fact {
             ContactFact::ContactQueueRequested { visit, .. } => {
-                match self.book.waiting(contact_id).map(|waiting| waiting.visit) {
+                let waiting = self.book.waiting(contact_id).map(|waiting| waiting.visit);
+                match waiting.or(self.book.turned_away(contact_id).map(|it| it.visit)) {
                     Some(known) if known >= *visit => {}
                     Some(_) => {
                         self.leave(contact_id, DequeueReason::FlowedOut, cause());
@@ -69,6 +70,9 @@ impl Router {
         else {
             return;
         };
+        if let Some(waiting_count) = self.full(queue_id) {
+            return self.turn_away(contact_id, queue_id, *visit, node_id, waiting_count, cause);
+        }
         let rank: Rank = (*priority, *enqueued_at, contact_id.clone());
         let fact = RoutingFact::ContactQueued {
             contact_id: contact_id.clone(),
@@ -110,15 +114,22 @@ impl Router {
         self.leave(contact_id, DequeueReason::Answered, cause());
     }
 
-    /// The contact is no longer in its queue; a live offer goes with it. Its node has taken the offer back itself, or
+    /// The contact is no longer in its queue, or not turned away any more; a live offer goes with it. Its node has taken the offer back itself, or
     /// will refuse it when it hears of it.
     fn leave(&mut self, contact_id: &ContactId, reason: DequeueReason, cause: Cause) {
-        let Some(waiting) = self.book.waiting(contact_id) else { return };
-        let (queue_id, visit) = (waiting.queue_id.clone(), waiting.visit);
-        if let Some(offer_id) = waiting.offer.clone() {
-            self.end_offer(&offer_id, OfferEnd::Withdrawn, cause.clone());
-        }
+        let (queue_id, visit) = if let Some(waiting) = self.book.waiting(contact_id) {
+            let (queue_id, visit, offer) = (waiting.queue_id.clone(), waiting.visit, waiting.offer.clone());
+            if let Some(offer_id) = offer {
+                self.end_offer(&offer_id, OfferEnd::Withdrawn, cause.clone());
+            }
+            (queue_id, visit)
+        } else if let Some(turned_away) = self.book.turned_away(contact_id) {
+            (turned_away.queue_id.clone(), turned_away.visit)
+        } else {
+            return;
+        };
         self.timers.cancel(&Timer::ContactKeptBack(contact_id.clone()));
+        self.timers.cancel(&Timer::TurnedAway(contact_id.clone()));
         let fact = RoutingFact::ContactDequeued { contact_id: contact_id.clone(), queue_id, visit, reason };
         self.record(fact, cause);
     }

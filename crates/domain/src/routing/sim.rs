@@ -13,6 +13,9 @@ const SKILLS: [&[&str]; 4] = [&["german"], &["english"], &["german", "english"],
 const AGENTS: [(&str, &[&str]); 4] =
     [("anna", &["german", "english"]), ("bert", &["german"]), ("cora", &["english"]), ("dora", &["german"])];
 
+/// So that some find the queue full.
+const WAITING_COUNT_MAX: u32 = 5;
+
 /// A hold, as agent-state has it.
 #[derive(Clone)]
 struct Hold {
@@ -52,7 +55,7 @@ fn short(id: &impl ToString) -> String {
 impl World {
     pub(super) fn new() -> Self {
         let definitions =
-            std::iter::once(queue(QUEUE)).chain(AGENTS.map(|(name, skills)| agent(name, skills)));
+            std::iter::once(queue_for(QUEUE, WAITING_COUNT_MAX)).chain(AGENTS.map(|(name, skills)| agent(name, skills)));
         let mut bench = Bench::new(1, definitions.collect());
         for (name, _) in AGENTS {
             bench.tell_agents(vec![signed_in(name), registered(name)]);
@@ -131,6 +134,7 @@ impl World {
         }
         assert_eq!(self.bench().router.book().waiting_count(), 0, "everybody is served in the end");
         assert_eq!(self.bench().router.book().offers().count(), 0);
+        assert_eq!(self.bench().router.book().all_turned_away().count(), 0);
         assert!(self.calls.is_empty());
     }
 
@@ -268,6 +272,7 @@ impl World {
             }
             Some(Output::Offer(offer)) => self.media_offer(offer),
             Some(Output::Cancel(offer)) => self.media_cancel(&offer),
+            Some(Output::TurnAway(it)) => self.media_turn_away(&it.contact_id),
             Some(Output::Release(it)) => {
                 let agent = short(&it.agent_id);
                 if self.holds.get(&agent).is_some_and(|hold| !hold.accepted) {
@@ -342,6 +347,17 @@ impl World {
                 by: Party::System,
             }]);
             self.releases(&short(&it.agent_id), it.token, ReleaseOutcome::Failed);
+        }
+    }
+
+    fn media_turn_away(&mut self, id: &ContactId) {
+        match self.calls.get(id) {
+            None => {}
+            Some(Call::Waiting) => {
+                self.calls.remove(id);
+                self.say(vec![flowed_out(&short(id)), ended(&short(id))]);
+            }
+            Some(_) => panic!("{id} was turned away and offered"),
         }
     }
 
@@ -434,6 +450,9 @@ impl World {
             assert!(contacts.insert(&offer.contact_id), "two live offers of {}", offer.contact_id);
             assert_eq!(book.waiting(&offer.contact_id).unwrap().offer.as_ref(), Some(offer_id));
         }
+        let waiting = book.in_order().count();
+        assert!(waiting <= WAITING_COUNT_MAX as usize, "{waiting} wait");
+        assert!(book.all_turned_away().all(|(id, _)| book.waiting(id).is_none()));
         // No pair that could be matched is left: looked at one by one, with no cleverness.
         let kept_back = router.kept_back();
         for (contact_id, waiting) in book.in_order().filter(|(id, waiting)| router.seeks(id, waiting)) {
