@@ -40,6 +40,8 @@ pub struct AgentCall {
     pub acked_us: Option<i64>,
     /// When the first BYE was sent or came, in µs.
     pub bye_us: Option<i64>,
+    /// When that BYE was answered, in µs.
+    pub bye_answered_us: Option<i64>,
     /// Whether the phone sent that BYE.
     pub bye_sent: bool,
     /// The status it refused with: 486, or 487 after CANCEL.
@@ -57,10 +59,11 @@ pub struct Recounted {
     pub status: u16,
     /// Which agent served it.
     pub agent: Option<usize>,
-    /// ACK to BYE on the agent's phone, in µs.
+    /// From ACK on the agent's phone to BYE of who hung up, in µs.
     pub talk: Option<(i64, i64)>,
-    /// How long ACK was awaited after the answer, in µs: connecting fell somewhere into it.
-    pub ack_wait_us: i64,
+    /// How long ACK was awaited after the answer, and the answer after BYE, together, in µs: beginning and end of the
+    /// talk fell somewhere into these.
+    pub slack_us: i64,
     /// Whether it came to a queue.
     pub queued: bool,
 }
@@ -141,6 +144,7 @@ fn agent_calls(agent: usize, log: &AgentLog) -> Vec<AgentCall> {
                 answered_us: None,
                 acked_us: None,
                 bye_us: None,
+                bye_answered_us: None,
                 bye_sent: false,
                 refused: None,
             }
@@ -151,6 +155,9 @@ fn agent_calls(agent: usize, log: &AgentLog) -> Vec<AgentCall> {
             }
             ("BYE", None) if call.bye_us.is_none() => {
                 (call.bye_us, call.bye_sent) = (Some(message.at_us), message.sent);
+            }
+            ("BYE", Some(200..)) => {
+                call.bye_answered_us.get_or_insert(message.at_us);
             }
             ("INVITE", Some(200)) if message.sent => {
                 call.answered_us.get_or_insert(message.at_us);
@@ -174,7 +181,7 @@ fn recounted(
         messages.iter().find(|it| it.method == "INVITE" && it.status.is_some_and(|status| status >= 200))?;
     let status = final_response.status?;
     let unserved = |cause, ended_by, queued| {
-        Some(Recounted { cause, ended_by, status, agent: None, talk: None, ack_wait_us: 0, queued })
+        Some(Recounted { cause, ended_by, status, agent: None, talk: None, slack_us: 0, queued })
     };
     match status {
         486 => return unserved("blocked", "system", false),
@@ -185,15 +192,24 @@ fn recounted(
     let bye = messages.iter().find(|it| it.method == "BYE" && it.status.is_none())?;
     match served {
         // The caller may have hung up while the agent's answer was on its way: then nobody talked.
-        Some(call) if !(bye.sent && bye.at_us < call.acked_us?) => Some(Recounted {
-            cause: "completed",
-            ended_by: if bye.sent { "caller" } else { "agent" },
-            status,
-            agent: Some(call.agent),
-            talk: Some((call.acked_us?, call.bye_us?)),
-            ack_wait_us: call.acked_us? - call.answered_us?,
-            queued: true,
-        }),
+        Some(call) if !(bye.sent && bye.at_us < call.acked_us?) => {
+            let (hung_up, answered) = if bye.sent {
+                let mut answers = messages.iter().filter(|it| it.method == "BYE" && it.status >= Some(200));
+                (bye.at_us, answers.next()?.at_us)
+            } else {
+                (call.bye_us?, call.bye_answered_us?)
+            };
+            let acked = call.acked_us?;
+            Some(Recounted {
+                cause: "completed",
+                ended_by: if bye.sent { "caller" } else { "agent" },
+                status,
+                agent: Some(call.agent),
+                talk: Some((acked, hung_up)),
+                slack_us: acked - call.answered_us? + answered - hung_up,
+                queued: true,
+            })
+        }
         _ if intent == Intent::Closed && !bye.sent => unserved("closed", "system", false),
         _ if !bye.sent => unserved("flowed_out", "system", true),
         _ if bye.at_us - final_response.at_us < greeting_us => unserved("left_in_flow", "caller", false),
@@ -261,8 +277,18 @@ mod tests {
         let served = "RINVITE@1500 SINVITE=180@1501 SINVITE=200@1801 RACK@1803";
         let all = |rest: &str| format!("{answered} {rest}");
         let both = |rest: &str| format!("{served} {rest}");
-        check(Intent::Talk, &all("RBYE@5000"), &both("SBYE@4999"), "completed by agent Some(0) Some(3196)");
-        check(Intent::Talk, &all("SBYE@4000"), &both("RBYE@4003"), "completed by caller Some(0) Some(2200)");
+        check(
+            Intent::Talk,
+            &all("RBYE@5000 SBYE=200@5001"),
+            &both("SBYE@4999 RBYE=200@5002"),
+            "completed by agent Some(0) Some(3196)",
+        );
+        check(
+            Intent::Talk,
+            &all("SBYE@4000 RBYE=200@4002"),
+            &both("RBYE@4003 SBYE=200@4003"),
+            "completed by caller Some(0) Some(2197)",
+        );
         check(Intent::Talk, &all("SBYE@1802"), &both("RBYE@1805"), "abandoned by caller None None");
         check(
             Intent::Talk,
@@ -288,6 +314,7 @@ mod tests {
             answered_us: None,
             acked_us: Some(from),
             bye_us: Some(to),
+            bye_answered_us: None,
             bye_sent: true,
             refused: None,
         };
