@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::cluster::{Cluster, TRUNKLINE, facts, int, text, verify};
+use support::cluster::{Cluster, TRUNKLINE, facts, int, list, text, verify};
 use support::operator::{AGENTS, ALPHA, ALPHA_LONG, ALPHA_TALKATIVE, Answer, BETA, at_work};
 use support::sipp::{Sipp, call};
 use support::{hold, until};
@@ -178,25 +178,85 @@ fn killed_with_20_calls_up_the_cluster_ends_each_once_frees_everybody_and_forget
         hold(agents.values().all(|activity| activity == "ready"), agents)
     });
 
-    // Nothing a reader saw before is missing, moved or changed.
+    let seen_count = nothing_forgotten(&data, &seen);
+    assert!(seen_count > before.len(), "{seen_count} of {}", before.len());
+
+    let hashes = cluster.equals_replay();
+    cluster.stop();
+    assert_eq!(support::cluster::replay(&data).unwrap(), hashes);
+    verify(&data);
+}
+
+/// Nothing the witness saw is missing, moved or changed, and no contact ended twice. Gives how much was seen.
+#[track_caller]
+fn nothing_forgotten(data: &Path, seen: &Path) -> usize {
     let after: BTreeMap<_, Value> =
-        facts(&data, "all").unwrap().into_iter().map(|fact| (identity(&fact), fact)).collect();
-    let seen = std::fs::read_to_string(seen).unwrap();
+        facts(data, "all").unwrap().into_iter().map(|fact| (identity(&fact), fact)).collect();
     let mut seen_count = 0;
     // The last line may be cut: the witness was killed, too.
-    for fact in seen.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+    for line in std::fs::read_to_string(seen).unwrap().lines() {
+        let Ok(fact) = serde_json::from_str::<Value>(line) else { continue };
         assert_eq!(after.get(&identity(&fact)), Some(&fact));
         seen_count += 1;
     }
-    assert!(seen_count > before.len(), "{seen_count} of {}", before.len());
     let mut ends = BTreeMap::<&str, u32>::new();
     for fact in after.values().filter(|fact| text(fact, "name") == "ContactEnded") {
         *ends.entry(text(fact, "stream")).or_default() += 1;
     }
     assert!(ends.values().all(|count| *count == 1), "{ends:?}");
+    seen_count
+}
 
+#[test]
+fn killed_again_and_again_amid_short_calls_the_cluster_still_ends_each_once_and_bills_what_was_talked() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let seen = dir.path().join("seen.jsonl");
+    let mut cluster = Cluster::with_operator(&data, &[]);
+    let sip = cluster.sip();
+    let witness = Witness::start(&data, &seen);
+    let plans: [&[Answer]; 3] =
+        [&[Answer::Talk], &[Answer::Decline, Answer::Talk], &[Answer::Talk, Answer::Ring]];
+    let _phones: Vec<_> = AGENTS[..3]
+        .iter()
+        .zip(plans)
+        .map(|(agent_id, plan)| at_work(&cluster, dir.path(), agent_id, plan))
+        .collect();
+    let mut callers: Vec<Sipp> = Vec::new();
+    for more in [30, 55, 80, 105] {
+        let begun = facts(&data, "all").unwrap().len();
+        for number in 0..9 {
+            let caller = format!("+49171392003{:02}", callers.len());
+            let dialled = if number % 2 == 0 { ALPHA } else { BETA };
+            callers.push(call(dir.path(), sip, &caller, dialled, 1_800 + 400 * number));
+        }
+        // A moment of its own each round: so many facts after its beginning.
+        until("enough facts", || {
+            let count = facts(&data, "all")?.len();
+            hold(count >= begun + more, (count, begun, more))
+        });
+        cluster.kill();
+        cluster = Cluster::start(&data, &["--sip", &sip.to_string()]);
+    }
+    drop(callers);
+    let records = until("the end of every contact, and of all work", || {
+        let records = cluster.contacts()?;
+        let agents = cluster.agents()?;
+        let idle = agents.values().all(|activity| activity == "ready" || activity == "signed_out");
+        hold(idle && records.iter().all(|it| int(it, "ended_at_ms") > 0), (&records, &agents))?;
+        Ok(records)
+    });
+    let causes: BTreeSet<&str> = records.iter().map(|it| text(it, "cause")).collect();
+    assert!(causes.contains("completed") && causes.contains("media_lost"), "{causes:?}");
     let hashes = cluster.equals_replay();
+    // What is billed by talk time is what was talked, to the millisecond.
+    let items = cluster.get("/v1/companies/cmp_alpha/items").unwrap();
+    let billed: i64 = list(&items, "items").iter().map(|it| int(it, "measured_ms")).sum();
+    let alphas = records.iter().filter(|it| text(it, "company_id") == "cmp_alpha");
+    assert_eq!(billed, alphas.map(|it| int(it, "talked_ms")).sum::<i64>());
     cluster.stop();
+    drop(witness);
+    assert!(nothing_forgotten(&data, &seen) > 300);
     assert_eq!(support::cluster::replay(&data).unwrap(), hashes);
     verify(&data);
 }
