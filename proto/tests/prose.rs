@@ -68,6 +68,7 @@ fn every_fact_has_its_line() {
         OfferEnded.failed: ofr_…h38x to agt_anna ended: failed, reservation refused at the answer
         ContactDequeued: left que_aurora: answered
         PartitionTaken: partition taken by nod_r1, epoch 41
+        ContactTurnedAway: turned away from que_aurora, 50 wait there
         AgentSignedIn: agt_anna signed in at sit_berlin
         AgentSignedIn.bare: agt_anna signed in
         AgentSignedOut: agt_anna signed out: end of shift

@@ -144,7 +144,8 @@ fn take<'a>(
                 it.missed_by.insert(agent_id, at);
             }
         }
-        RoutingFact::PartitionTaken { .. } => {}
+        // Who was turned away never waits.
+        RoutingFact::ContactTurnedAway { .. } | RoutingFact::PartitionTaken { .. } => {}
     }
 }
 

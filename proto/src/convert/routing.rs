@@ -20,6 +20,7 @@ facts! {
     OfferEnded { contact_id, offer_id, agent_id, end }
     ContactDequeued { contact_id, queue_id, visit, reason }
     PartitionTaken { owner, epoch }
+    ContactTurnedAway { contact_id, queue_id, visit, node_id, waiting_count }
 }
 
 message!(PassedOver { agent_id, reason });

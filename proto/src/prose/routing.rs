@@ -36,6 +36,9 @@ pub(super) fn routing(fact: &Fact) -> String {
         Fact::ContactDequeued { queue_id, reason, .. } => {
             format!("left {}: {}", short(queue_id), why(*reason))
         }
+        Fact::ContactTurnedAway { queue_id, waiting_count, .. } => {
+            format!("turned away from {}, {waiting_count} wait there", short(queue_id))
+        }
         Fact::PartitionTaken { owner, epoch } => {
             format!("partition taken by {}, epoch {epoch}", short(owner))
         }

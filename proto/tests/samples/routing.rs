@@ -70,5 +70,15 @@ pub fn routing() -> Vec<Sample<RoutingFact>> {
             },
         ),
         ("", RoutingFact::PartitionTaken { owner: id("nod_r1"), epoch: Epoch(41) }),
+        (
+            "",
+            RoutingFact::ContactTurnedAway {
+                contact_id: contact(),
+                queue_id: id("que_aurora"),
+                visit: 1,
+                node_id: id("nod_m1"),
+                waiting_count: 50,
+            },
+        ),
     ]
 }

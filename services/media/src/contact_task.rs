@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
-use trunkline_domain::facts::{ContactFact, Meta, Recorded};
+use trunkline_domain::facts::{ContactFact, FlowOutReason, Meta, Recorded};
 use trunkline_domain::kernel::Engine;
 use trunkline_domain::media::{Contact, Input, Invited, Offer, Output, with_rtp_counts};
 use trunkline_domain::vocabulary::{
@@ -36,6 +36,8 @@ pub(crate) enum Letter {
     Offer { offer: Box<Offer>, traceparent: String, reply: oneshot::Sender<OfferReply> },
     /// Routing takes an offer back.
     CancelOffer { offer_id: OfferId, reply: oneshot::Sender<()> },
+    /// Routing does not take it into its queue; answered when what follows from that is durable.
+    TurnAway { visit: u32, reason: FlowOutReason, reply: oneshot::Sender<()> },
     /// Agent-state's answer.
     Accept { offer_id: OfferId, granted: bool },
     /// The caller was not heard for too long.
@@ -170,6 +172,11 @@ impl ContactTask {
             }
             Letter::CancelOffer { offer_id, reply } => {
                 self.turn(now, Input::CancelOffer { offer_id }).await?;
+                let _ = reply.send(());
+                Ok(())
+            }
+            Letter::TurnAway { visit, reason, reply } => {
+                self.turn(now, Input::TurnAway { visit, reason }).await?;
                 let _ = reply.send(());
                 Ok(())
             }

@@ -4,11 +4,14 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
+use trunkline_domain::facts::FlowOutReason;
 use trunkline_domain::media::Offer;
 use trunkline_domain::vocabulary::{AgentId, Cell, ContactId, Epoch, OfferId, Timestamp};
+use trunkline_proto::contacts::v1::FlowOutReason as WireReason;
 use trunkline_proto::media::v1::media_service_server::MediaService;
 use trunkline_proto::media::v1::{
     CancelOfferRequest, CancelOfferResponse, OfferContactRequest, OfferContactResponse,
+    TurnAwayContactRequest, TurnAwayContactResponse,
 };
 use trunkline_runtime::grpc::{RejectionKind, status_of};
 use trunkline_runtime::telemetry;
@@ -42,6 +45,21 @@ fn gone(contact_id: &ContactId) -> Status {
 fn id<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Status> {
     text.parse()
         .map_err(|error: T::Err| status_of(RejectionKind::InvalidArgument, "BAD_ID", error.to_string()))
+}
+
+/// Routing's reasons to send a contact away; the others a media node has itself.
+fn flow_out(reason: i32) -> Result<FlowOutReason, Status> {
+    match WireReason::try_from(reason) {
+        Ok(WireReason::QueueFull) => Ok(FlowOutReason::QueueFull),
+        Ok(WireReason::NobodySignedIn) => Ok(FlowOutReason::NobodySignedIn),
+        Ok(
+            WireReason::Unspecified | WireReason::WaitedTooLong | WireReason::MediaLost | WireReason::Drained,
+        )
+        | Err(_) => {
+            let message = format!("{reason} is no reason of routing's to turn a contact away");
+            Err(status_of(RejectionKind::InvalidArgument, "BAD_REASON", message))
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -102,5 +120,22 @@ impl MediaService for Commands {
         }
         // An offer for a contact that is over is over.
         Ok(Response::new(CancelOfferResponse {}))
+    }
+
+    async fn turn_away_contact(
+        &self,
+        request: Request<TurnAwayContactRequest>,
+    ) -> Result<Response<TurnAwayContactResponse>, Status> {
+        let TurnAwayContactRequest { contact_id, visit, cell, routing_epoch, reason } = request.into_inner();
+        let (contact_id, reason): (ContactId, _) = (id(&contact_id)?, flow_out(reason)?);
+        self.check_epoch(cell, routing_epoch)?;
+        if let Some(contact) = self.0.contact(&contact_id) {
+            let (reply, answer) = oneshot::channel();
+            if contact.send(Letter::TurnAway { visit, reason, reply }).await.is_ok() {
+                let _ = answer.await;
+            }
+        }
+        // A contact that is over waits nowhere.
+        Ok(Response::new(TurnAwayContactResponse {}))
     }
 }

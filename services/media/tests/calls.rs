@@ -13,6 +13,7 @@ use trunkline_domain::facts::*;
 use trunkline_domain::vocabulary::*;
 use trunkline_media::sip::message::{Message, Method};
 use trunkline_proto::agent_state::v1::ReservationOutcome;
+use trunkline_proto::contacts::v1::FlowOutReason as WireReason;
 use trunkline_proto::media::v1::*;
 
 /// A registered phone of Anna's, without the REGISTER.
@@ -255,6 +256,46 @@ async fn a_stranger_is_refused_and_a_superseded_routing_owner_too() {
     assert_eq!(status.code(), tonic::Code::FailedPrecondition);
     let status = node.rpc.offer_contact(OfferContactRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_whose_queue_is_full_is_hung_up_on_once() {
+    let world = World::new().await;
+    let mut node = world.start(world.config()).await;
+    let mut caller = Ua::new(node.sip).await;
+    caller.call("4930111111", SALES, "queue-full").await;
+    let contact_id = waiting(&world).await;
+    let full = |visit, routing_epoch| TurnAwayContactRequest {
+        contact_id: contact_id.to_string(),
+        visit,
+        cell: 0,
+        routing_epoch,
+        reason: WireReason::QueueFull.into(),
+    };
+    // Of another visit, or without a reason of routing's: nothing happens.
+    node.rpc.turn_away_contact(full(2, 5)).await.unwrap();
+    for reason in [WireReason::Unspecified, WireReason::Drained] {
+        let request = TurnAwayContactRequest { reason: reason.into(), ..full(1, 5) };
+        let status = node.rpc.turn_away_contact(request).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    }
+    let status = node.rpc.turn_away_contact(full(1, 4)).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+    // Told twice, as after a lost answer.
+    node.rpc.turn_away_contact(full(1, 5)).await.unwrap();
+    node.rpc.turn_away_contact(full(1, 6)).await.unwrap();
+    let bye = caller.request(Method::Bye).await;
+    assert!(bye.value("reason").unwrap().contains("Q.850"));
+    caller.respond(&bye, 200, false).await;
+    let facts = world.ended(1).await;
+    assert!(names(&facts).ends_with(&["ContactQueueRequested", "ContactFlowedOut", "ContactEnded"]));
+    assert_eq!(causes(&facts), [ContactEndCause::FlowedOut]);
+    let full = facts.iter().any(|it| {
+        matches!(it.fact, ContactFact::ContactFlowedOut { visit: 1, reason: FlowOutReason::QueueFull, .. })
+    });
+    assert!(full);
+    node.shutdown.begin();
+    node.served.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

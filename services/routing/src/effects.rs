@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::{Code, Request, Status};
-use trunkline_domain::routing::{Input, OfferCommand, OfferRefusal, ReleaseCommand, Wish};
+use trunkline_domain::routing::{Input, OfferCommand, OfferRefusal, ReleaseCommand, TurnAwayCommand, Wish};
 use trunkline_domain::vocabulary::{Cell, Epoch, OfferId};
 use trunkline_proto::agent_state::v1 as agent_state;
+use trunkline_proto::contacts::v1::FlowOutReason;
 use trunkline_proto::media::v1 as media;
 use trunkline_proto::media::v1::media_service_client::MediaServiceClient;
 use trunkline_runtime::agent_state_client::AgentStateClient;
@@ -131,6 +132,23 @@ impl Effects {
         self.spawn(async move {
             if let Err(status) = node.cancel_offer(media_request(message, &traceparent)).await {
                 tracing::debug!(offer_id = %command.offer_id, %status, "an offer could not be cancelled");
+            }
+        });
+    }
+
+    /// Tells the media node that the contact's queue is full, once; the router asks again.
+    pub(crate) fn turn_away(&mut self, command: TurnAwayCommand, traceparent: String) {
+        let message = media::TurnAwayContactRequest {
+            contact_id: command.contact_id.to_string(),
+            visit: command.visit,
+            cell: self.cell.0,
+            routing_epoch: self.epoch.0,
+            reason: FlowOutReason::QueueFull.into(),
+        };
+        let mut node = self.node(&command.address);
+        self.spawn(async move {
+            if let Err(status) = node.turn_away_contact(media_request(message, &traceparent)).await {
+                tracing::debug!(contact_id = %command.contact_id, %status, "a contact could not be turned away");
             }
         });
     }

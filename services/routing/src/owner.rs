@@ -159,6 +159,10 @@ impl Owner<'_> {
                     let traceparent = self.traces.offer(&command.offer_id);
                     self.line.put(move |effects| effects.cancel(command, traceparent));
                 }
+                Output::TurnAway(command) => {
+                    let traceparent = self.traces.contact(&command.contact_id);
+                    self.line.put(move |effects| effects.turn_away(command, traceparent));
+                }
                 Output::Release(command) => {
                     let traceparent = self.traces.offer(&command.offer_id);
                     self.line.put(move |effects| effects.release(command, traceparent));

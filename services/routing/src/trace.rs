@@ -54,6 +54,10 @@ impl Traces {
             RoutingFact::ContactDequeued { contact_id, .. } => {
                 self.visits.remove(contact_id);
             }
+            RoutingFact::ContactTurnedAway { contact_id, .. } => {
+                let enqueued_at = recorded.meta.occurred_at;
+                self.visits.insert(contact_id.clone(), Visit { story: story(), enqueued_at });
+            }
             RoutingFact::ReservationRefused { .. } | RoutingFact::PartitionTaken { .. } => {}
         }
     }
@@ -99,6 +103,11 @@ impl Traces {
                     *given = visit.story.context;
                 }
             }
+            RoutingFact::ContactTurnedAway { contact_id, .. } => {
+                let story = Story { context: given.clone(), span: None };
+                self.visits.insert(contact_id.clone(), Visit { story, enqueued_at: at });
+                self.telemetry.counter(names::CONTACTS_TURNED_AWAY, &[]).inc();
+            }
             RoutingFact::PartitionTaken { .. } => {}
         }
     }
@@ -119,6 +128,11 @@ impl Traces {
     /// The context of a live offer; empty when it is not known here.
     pub(crate) fn offer(&self, offer_id: &OfferId) -> String {
         self.offers.get(offer_id).map(|story| story.context.clone()).unwrap_or_default()
+    }
+
+    /// The context of a contact's visit; empty when it is not known here.
+    pub(crate) fn contact(&self, contact_id: &ContactId) -> String {
+        self.visit(contact_id, "")
     }
 
     /// Forgets turns whose wishes came to nothing: a grant for a caller who had gone.

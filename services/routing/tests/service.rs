@@ -6,6 +6,7 @@ mod support;
 use support::*;
 use trunkline_domain::facts::*;
 use trunkline_domain::vocabulary::*;
+use trunkline_proto::contacts::v1::FlowOutReason;
 use trunkline_proto::media::v1::OfferContactRequest;
 use trunkline_proto::routing::v1::ListQueuesRequest;
 use trunkline_runtime::event_log::{EventLog, ReadFrom};
@@ -48,6 +49,17 @@ fn abandoned(name: &str) -> ContactFact {
         queue_id: queue(),
         visit: 1,
         waited_ms: Millis::ZERO,
+    }
+}
+
+fn flowed_out(name: &str) -> ContactFact {
+    ContactFact::ContactFlowedOut {
+        contact_id: contact(name),
+        company_id: company(),
+        queue_id: queue(),
+        visit: 1,
+        waited_ms: Millis::ZERO,
+        reason: trunkline_domain::facts::FlowOutReason::QueueFull,
     }
 }
 
@@ -206,6 +218,43 @@ async fn an_offer_of_which_nothing_is_heard_lapses() {
         }
     })
     .await;
+    process.stop().await;
+    floor.close().await;
+}
+
+#[tokio::test]
+async fn who_finds_the_queue_full_is_turned_away_by_its_node_and_a_new_owner_tells_it_too() {
+    let mut floor = Floor::new().await;
+    let process = floor.start("routing").await;
+    for name in ["one", "two", "three"] {
+        floor.queues(name).await;
+    }
+    // The first word is lost.
+    floor.media.state().deaf_count = 1;
+    floor.queues("four").await;
+    let facts = floor.facts_until(|fact| matches!(fact, RoutingFact::ContactTurnedAway { .. })).await;
+    let last = &facts.last().unwrap().1;
+    assert_eq!(last.meta.traceparent, TRACE, "it stays in the contact's trace");
+    assert!(matches!(last.fact, RoutingFact::ContactTurnedAway { waiting_count: 3, .. }), "{last:?}");
+    timely(async {
+        while floor.media.state().deaf_count > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    floor.hand.advance(Millis(1_000));
+    let four = ("ctc_four".to_owned(), 1, FlowOutReason::QueueFull.into());
+    let told = async |count| {
+        while floor.media.state().turned_away != vec![four.clone(); count] {
+            tokio::task::yield_now().await;
+        }
+    };
+    timely(told(1)).await;
+    process.stop().await;
+    let process = floor.start("routing").await;
+    timely(told(2)).await;
+    floor.tell(vec![flowed_out("four")]).await;
+    floor.facts_until(left("four")).await;
     process.stop().await;
     floor.close().await;
 }

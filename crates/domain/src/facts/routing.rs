@@ -45,8 +45,17 @@ pub enum RoutingFact {
     OfferAccepted { contact_id: ContactId, offer_id: OfferId, agent_id: AgentId },
     /// The offer is over without an answer; the contact keeps its place.
     OfferEnded { contact_id: ContactId, offer_id: OfferId, agent_id: AgentId, end: OfferEnd },
-    /// The contact left the queue.
+    /// The contact left the queue, or the visit it was turned away from is over.
     ContactDequeued { contact_id: ContactId, queue_id: QueueId, visit: u32, reason: DequeueReason },
+    /// A contact was not queued, because its queue was full; its media node is told to end it.
+    ContactTurnedAway {
+        contact_id: ContactId,
+        queue_id: QueueId,
+        visit: u32,
+        node_id: NodeId,
+        /// How many waited.
+        waiting_count: u32,
+    },
     /// A new owner took the partition; everything of a lower epoch after this is void.
     PartitionTaken { owner: NodeId, epoch: Epoch },
 }
@@ -145,6 +154,7 @@ impl LogFact for RoutingFact {
             Self::OfferAccepted { .. } => "OfferAccepted",
             Self::OfferEnded { .. } => "OfferEnded",
             Self::ContactDequeued { .. } => "ContactDequeued",
+            Self::ContactTurnedAway { .. } => "ContactTurnedAway",
             Self::PartitionTaken { .. } => "PartitionTaken",
         }
     }
@@ -163,7 +173,8 @@ impl LogFact for RoutingFact {
             | Self::OfferMade { contact_id, .. }
             | Self::OfferAccepted { contact_id, .. }
             | Self::OfferEnded { contact_id, .. }
-            | Self::ContactDequeued { contact_id, .. } => Some(contact_id),
+            | Self::ContactDequeued { contact_id, .. }
+            | Self::ContactTurnedAway { contact_id, .. } => Some(contact_id),
             Self::PartitionTaken { .. } => None,
         }
     }

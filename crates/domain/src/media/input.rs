@@ -1,5 +1,6 @@
 //! Everything that can happen to a contact, as the shell reports it.
 
+use crate::facts::FlowOutReason;
 use crate::vocabulary::{
     AgentId, CalendarId, CompanyId, ContactEndCause, ContactId, FlowId, LegId, Millis, NodeId, OfferId,
     Party, PhoneNumber, QueueId, SkillId, Timestamp,
@@ -36,6 +37,13 @@ pub enum Input {
     CancelOffer {
         /// Which.
         offer_id: OfferId,
+    },
+    /// Routing does not take the contact into its queue.
+    TurnAway {
+        /// The queue visit.
+        visit: u32,
+        /// Why not.
+        reason: FlowOutReason,
     },
     /// The agent's device alerts (180, 183).
     AgentAlerting {

@@ -13,6 +13,8 @@ mod phones;
 mod property_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turn_away_tests;
 
 pub use contact::Contact;
 pub use input::{Input, Invited, Offer, Plan, QueueTerms, Service};

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::tests::{invited, offer, offer_id, service};
 use super::*;
-use crate::facts::{ContactFact, Meta, Recorded};
+use crate::facts::{ContactFact, FlowOutReason, Meta, Recorded};
 use crate::kernel::{Engine, Projection};
 use crate::vocabulary::*;
 
@@ -16,6 +16,7 @@ fn input() -> impl Strategy<Value = Input> {
         1 => Just(Input::CallerFailed),
         1 => Just(Input::Drain),
         1 => Just(Input::MediaTimeout),
+        1 => (0u32..3).prop_map(|visit| Input::TurnAway { visit, reason: FlowOutReason::QueueFull }),
         6 => Just(Input::Tick),
         6 => Just(Input::PromptFinished { played_ms: Millis(1_000) }),
         2 => Just(Input::CallerAcked),

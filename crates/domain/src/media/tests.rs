@@ -88,7 +88,7 @@ fn short(text: &str) -> String {
 }
 
 #[track_caller]
-fn check(service: Service, script: &[(i64, Input)], then: Expect) {
+pub(super) fn check(service: Service, script: &[(i64, Input)], then: Expect) {
     let mut contact = Contact::default();
     let mut lines = Vec::new();
     let mut drain = |contact: &mut Contact| {
@@ -107,7 +107,7 @@ fn check(service: Service, script: &[(i64, Input)], then: Expect) {
 
 /// Already waiting: only what comes after the queue is printed.
 #[track_caller]
-fn check_queued(script: &[(i64, Input)], then: Expect) {
+pub(super) fn check_queued(script: &[(i64, Input)], then: Expect) {
     let mut contact = Contact::default();
     let service = Service { hours: None, greeting_prompt: String::new(), ..service() };
     contact.handle(Timestamp(0), invited(Plan::Serve(Box::new(service))));
@@ -125,10 +125,10 @@ fn check_queued(script: &[(i64, Input)], then: Expect) {
 fn alerting(n: u32) -> Input {
     Input::AgentAlerting { offer_id: offer_id(n) }
 }
-fn answered(n: u32) -> Input {
+pub(super) fn answered(n: u32) -> Input {
     Input::AgentAnswered { offer_id: offer_id(n) }
 }
-fn granted(n: u32) -> Input {
+pub(super) fn granted(n: u32) -> Input {
     Input::AcceptGranted { offer_id: offer_id(n) }
 }
 

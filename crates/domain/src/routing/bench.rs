@@ -81,7 +81,9 @@ pub(super) fn queue(name: &str) -> DirectoryFact {
 /// The same, for so many who wait.
 pub(super) fn queue_for(name: &str, waiting_count_max: u32) -> DirectoryFact {
     match queue(name) {
-        DirectoryFact::QueueDefined(queue) => DirectoryFact::QueueDefined(Queue { waiting_count_max, ..queue }),
+        DirectoryFact::QueueDefined(queue) => {
+            DirectoryFact::QueueDefined(Queue { waiting_count_max, ..queue })
+        }
         other => other,
     }
 }

@@ -184,7 +184,12 @@ impl Book {
     }
 
     pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
-        hasher.debug(&self.waiting).debug(&self.turned_away).debug(&self.offers).debug(&self.left).debug(&self.owners);
+        hasher
+            .debug(&self.waiting)
+            .debug(&self.turned_away)
+            .debug(&self.offers)
+            .debug(&self.left)
+            .debug(&self.owners);
     }
 
     fn close(&mut self, offer_id: &OfferId, end: OfferEnd, at: Timestamp) {

@@ -54,8 +54,8 @@ fn short(id: &impl ToString) -> String {
 
 impl World {
     pub(super) fn new() -> Self {
-        let definitions =
-            std::iter::once(queue_for(QUEUE, WAITING_COUNT_MAX)).chain(AGENTS.map(|(name, skills)| agent(name, skills)));
+        let definitions = std::iter::once(queue_for(QUEUE, WAITING_COUNT_MAX))
+            .chain(AGENTS.map(|(name, skills)| agent(name, skills)));
         let mut bench = Bench::new(1, definitions.collect());
         for (name, _) in AGENTS {
             bench.tell_agents(vec![signed_in(name), registered(name)]);

@@ -30,6 +30,7 @@ metrics! {
     RTP_PACKETS_DROPPED "trunkline.media.rtp.packets.dropped" "RTP packets dropped, by reason.";
     // routing
     QUEUE_WAITING "trunkline.routing.contacts.waiting" "Contacts waiting now.";
+    CONTACTS_TURNED_AWAY "trunkline.routing.contacts.turned_away" "Contacts that found their queue full.";
     ROUTING_WAIT "trunkline.routing.wait.duration" "How long contacts waited for an agent.";
     OFFERS_MADE "trunkline.routing.offers.made" "Offers made.";
     OFFERS_CLOSED "trunkline.routing.offers.closed" "Offers closed, by outcome.";

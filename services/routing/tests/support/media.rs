@@ -21,6 +21,8 @@ pub struct MediaState {
     pub gone: BTreeSet<String>,
     /// How many of the next offers meet a node that does not answer.
     pub deaf_count: u32,
+    /// Contacts turned away, with visit and reason, each time it was asked.
+    pub turned_away: Vec<(String, u32, i32)>,
     /// Offers cancelled.
     pub cancelled: Vec<String>,
     /// `traceparent` of every offer taken.
@@ -64,5 +66,19 @@ impl MediaService for FakeMedia {
     ) -> Result<Response<media::CancelOfferResponse>, Status> {
         self.state().cancelled.push(request.into_inner().offer_id);
         Ok(Response::new(media::CancelOfferResponse {}))
+    }
+
+    async fn turn_away_contact(
+        &self,
+        request: Request<media::TurnAwayContactRequest>,
+    ) -> Result<Response<media::TurnAwayContactResponse>, Status> {
+        let media::TurnAwayContactRequest { contact_id, visit, reason, .. } = request.into_inner();
+        let mut state = self.state();
+        if state.deaf_count > 0 {
+            state.deaf_count -= 1;
+            return Err(Status::unavailable("nobody hears"));
+        }
+        state.turned_away.push((contact_id, visit, reason));
+        Ok(Response::new(media::TurnAwayContactResponse {}))
     }
 }

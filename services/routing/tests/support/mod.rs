@@ -38,6 +38,8 @@ pub use media::FakeMedia;
 /// Long enough for any machine; reached only when a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const NOW: Timestamp = Timestamp(1_793_577_600_000);
+/// How many the queue holds.
+pub const WAITING_COUNT_MAX: u32 = 3;
 /// The context a contact's facts carry.
 pub const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -99,7 +101,7 @@ impl<F: WireFact> Told<F> {
 }
 
 impl Floor {
-    /// Two agents who can do everything, a queue whose offers ring 15 s, a media node.
+    /// Two agents who can do everything, a queue for three whose offers ring 15 s, a media node.
     pub async fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
         let options = EmbeddedOptions::new(data.path().join("log"), "test", 1);
@@ -290,7 +292,7 @@ fn definitions() -> Vec<DirectoryFact> {
         offer_timeout_ms: Millis::from_secs(15),
         wrap_up_ms: Millis::ZERO,
         wait_ms_max: Millis::ZERO,
-        waiting_count_max: 0,
+        waiting_count_max: WAITING_COUNT_MAX,
         miss_count_max: 0,
         reoffer_after_ms: Millis::from_secs(30),
     });

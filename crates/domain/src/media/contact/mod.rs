@@ -93,6 +93,7 @@ impl Engine for Contact {
             Input::PromptFinished { played_ms } => self.prompt_finished(now, played_ms),
             Input::Offer(offer) => self.offer(now, *offer),
             Input::CancelOffer { offer_id } => self.cancel_offer(now, &offer_id),
+            Input::TurnAway { visit, reason } => self.flow_out(now, visit, reason),
             Input::AgentAlerting { offer_id } => self.agent_alerting(now, &offer_id),
             Input::AgentAnswered { offer_id } => self.agent_answered(now, &offer_id),
             Input::AgentRefused { offer_id, status } => self.agent_refused(now, &offer_id, status),
@@ -253,11 +254,18 @@ impl Contact {
     }
 
     fn waited_too_long(&mut self, now: Timestamp) {
+        // While an answer is being decided, nothing: its refusal sets the timer again.
+        if let Phase::Queued { visit, .. } = &self.phase {
+            self.flow_out(now, *visit, FlowOutReason::WaitedTooLong);
+        }
+    }
+
+    /// Out of the visit, when the contact waits in it; while an answer is being decided, nothing.
+    fn flow_out(&mut self, now: Timestamp, from: u32, reason: FlowOutReason) {
         match &self.phase {
-            // An answer is being decided: its refusal sets the timer again.
             Phase::Queued { leg: Some(OfferLeg { state: LegState::Accepting, .. }), .. } => {}
-            Phase::Queued { .. } => {
-                let flow_out = Some(FlowOutReason::WaitedTooLong);
+            Phase::Queued { visit, .. } if *visit == from => {
+                let flow_out = Some(reason);
                 self.end(now, End { cause: ContactEndCause::FlowedOut, by: Party::System, flow_out });
             }
             _ => {}
