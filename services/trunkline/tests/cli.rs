@@ -121,6 +121,7 @@ fn a_document_applied_twice_changes_nothing_and_the_log_tells_it_by_filter() {
     let (_, prose, _) = told(&trunkline(&["tail", "directory", "--data", &cluster.data()]));
     assert_eq!(prose.lines().count(), written.len());
     assert!(!prose.contains("test-2001"), "no password in prose");
+    cluster.quiet();
     cluster.stop();
     verify(&data);
 }

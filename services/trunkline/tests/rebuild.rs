@@ -68,6 +68,7 @@ fn without_its_databases_and_snapshots_the_cluster_comes_back_with_the_same_stat
     assert!(answered >= 2, "{answered}");
     let before = (cluster.equals_replay(), told(&cluster, ended_at_ms).unwrap());
     drop(phones);
+    cluster.quiet();
     cluster.stop();
     verify(&data);
 
@@ -86,5 +87,6 @@ fn without_its_databases_and_snapshots_the_cluster_comes_back_with_the_same_stat
     let agents = cluster.get("/v1/agents").unwrap();
     let devices = list(&agents, "agents").iter().filter(|it| !text(it, "device_uri").is_empty()).count();
     assert_eq!(devices, 2, "registered phones are remembered: {agents}");
+    cluster.quiet();
     cluster.stop();
 }

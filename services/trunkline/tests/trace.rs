@@ -83,5 +83,6 @@ fn one_call_is_one_trace_from_its_invite_to_its_report_cell_and_its_invoice_item
             assert_eq!((it.service.as_str(), &it.trace), (service, &contacts[0].trace), "{it:?}");
         }
     }
+    cluster.quiet();
     cluster.stop();
 }

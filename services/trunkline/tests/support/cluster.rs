@@ -179,6 +179,15 @@ impl Cluster {
         std::fs::read_to_string(&self.stderr).unwrap_or_default()
     }
 
+    /// Nothing unexpected was logged so far.
+    #[track_caller]
+    pub fn quiet(&self) {
+        let logged = self.logged();
+        let loud: Vec<&str> =
+            logged.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
+        assert!(loud.is_empty(), "{loud:#?}");
+    }
+
     /// kill -9.
     pub fn kill(mut self) {
         self.child.kill().expect("the process is ours");
