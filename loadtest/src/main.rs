@@ -125,12 +125,6 @@ async fn main() -> ExitCode {
 
 fn ended<E: std::error::Error>(done: Result<(), E>) -> ExitCode {
     let Err(error) = done else { return ExitCode::SUCCESS };
-    eprint!("{error}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        eprint!(": {error}");
-        source = error.source();
-    }
-    eprintln!();
+    eprintln!("{}", trunkline_runtime::error_chain(&error));
     ExitCode::FAILURE
 }

@@ -13,6 +13,7 @@ use trunkline_domain::facts::{Delivered, Outcome};
 use trunkline_domain::vocabulary::{Cell, Epoch, Position};
 use trunkline_proto::convert::WireFact;
 
+use crate::error_chain;
 use crate::event_log::{
     AppendTicket, FenceState, LogError, ReadFrom, Record, RecordStream, SharedLog, Stored, Verdict,
 };
@@ -289,7 +290,7 @@ impl<F: WireFact> FactReader<F> {
             Ok(outcome) => {
                 format!("the outcome is of epoch {}, its record of {}", outcome.epoch, stored.record.epoch)
             }
-            Err(error) => chain(&error),
+            Err(error) => error_chain(&error),
         };
         let position = stored.position;
         Err(self.stop(LogError::Undecodable { log: F::LOG, cell: self.cell, position, reason }))
@@ -315,16 +316,4 @@ impl<F: WireFact> FactReader<F> {
         self.stopped = Some(error.clone());
         error
     }
-}
-
-/// An error with everything that caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -178,11 +178,21 @@ pub fn refuse(refusal: &impl Refusal) -> Status {
 /// The status of a rejection of `kind`, with `reason` (upper snake case, as `OFFER_EXPIRED`) in the metadata
 /// `trunkline-reason` and `message` in words.
 pub fn status_of(kind: RejectionKind, reason: &'static str, message: impl Into<String>) -> Status {
+    debug_assert!(well_formed(reason), "a reason is upper snake case: {reason}");
     let mut status = Status::new(kind.code(), message);
     if let Ok(value) = MetadataValue::try_from(reason) {
         status.metadata_mut().insert(REASON_KEY, value);
     }
     status
+}
+
+/// Whether a machine-readable reason has the one form: words of capital letters and digits, the first a letter's,
+/// joined by single underscores.
+pub fn well_formed(reason: &str) -> bool {
+    reason.starts_with(|first: char| first.is_ascii_uppercase())
+        && reason.split('_').all(|word| {
+            !word.is_empty() && word.bytes().all(|it| it.is_ascii_uppercase() || it.is_ascii_digit())
+        })
 }
 
 /// The machine-readable reason of a status; `None` when it has none.
@@ -204,6 +214,18 @@ mod tests {
         assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "agent is not ready"));
         assert_eq!(reason_of(&status), Some("NOT_READY"));
         assert_eq!(reason_of(&Status::internal("x")), None);
+    }
+
+    #[test]
+    fn a_reason_is_upper_snake_case() {
+        for good in ["NOT_READY", "OVERLOADED", "TTL_OUT_OF_BOUNDS", "Q850"] {
+            assert!(well_formed(good), "{good}");
+        }
+        for bad in
+            ["", "not_ready", "Not_Ready", "NOT-READY", "NOT__READY", "_NOT", "NOT_", "8_BIT", "NOT READY"]
+        {
+            assert!(!well_formed(bad), "{bad}");
+        }
     }
 
     #[test]

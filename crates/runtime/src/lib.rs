@@ -7,6 +7,7 @@
 pub mod agent_state_client;
 pub mod clock;
 pub mod config;
+mod error_chain;
 pub mod event_log;
 pub mod facts;
 pub mod grpc;
@@ -17,3 +18,5 @@ pub mod mint;
 pub mod platform;
 pub mod shutdown;
 pub mod telemetry;
+
+pub use error_chain::error_chain;

@@ -11,6 +11,7 @@ use trunkline_domain::vocabulary::{Cell, Epoch, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
 use trunkline_runtime::clock::Clock;
+use trunkline_runtime::error_chain;
 use trunkline_runtime::event_log::{LogError, ReadFrom, SharedLog};
 use trunkline_runtime::facts::FactReader;
 use trunkline_runtime::health::Component;
@@ -97,7 +98,7 @@ impl Leading {
         loop {
             let Err(error) = self.publish_once().await else { return };
             self.health.not_ready(format!("cannot publish: {error}"));
-            tracing::error!(error = %chain(&error), "could not publish agent facts");
+            tracing::error!(error = error_chain(&error), "could not publish agent facts");
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -198,16 +199,4 @@ fn define_roster(command_id: String, roster: &Roster) -> Logged {
         agents: roster.agents.iter().map(agent).collect::<Vec<_>>(),
         queues: roster.queues.iter().map(queue).collect::<Vec<_>>(),
     })
-}
-
-/// An error with everything that caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -10,7 +10,6 @@ mod service;
 mod tests;
 mod view;
 
-use std::error::Error;
 use std::net::TcpListener;
 
 use tonic::service::Routes;
@@ -30,18 +29,6 @@ pub enum BillingError {
     /// gRPC cannot be served.
     #[error("could not serve bills")]
     Serve(#[from] ServeError),
-}
-
-/// An error with everything that caused it, on one line.
-fn reasons(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// Runs billing until shutdown: answers on `listener`, owns every cell whose lease it gets.

@@ -6,7 +6,6 @@
 //! knows work that was priced before. What a record's facts cost does not depend on which log was read first.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 
 use trunkline_domain::billing::{Engagements, Talks, Terms, Work, rate};
 use trunkline_domain::facts::{
@@ -14,19 +13,15 @@ use trunkline_domain::facts::{
 };
 use trunkline_domain::kernel::Projection;
 use trunkline_domain::vocabulary::{Cell, Epoch, EventId, InputPosition, LogName, Millis, Position};
-use trunkline_runtime::agent_state_client::AgentStateClient;
 use trunkline_runtime::event_log::{LogError, ReadFrom};
 use trunkline_runtime::facts::{FactReader, FactWriter};
-use trunkline_runtime::lease::Lease;
+use trunkline_runtime::host::owner::{Seat, hold};
 use trunkline_runtime::platform::Platform;
 use trunkline_runtime::shutdown::Shutdown;
 use trunkline_runtime::telemetry::Span;
 use trunkline_runtime::telemetry::names::{self, attribute, span};
 
 use crate::view::SharedView;
-
-/// How long the owner waits before it begins again after a log that fails.
-const PAUSE: Millis = Millis(500);
 
 /// Everything of the directory is in this partition.
 const DIRECTORY: Cell = Cell(0);
@@ -46,49 +41,9 @@ pub(crate) async fn run(
     view: &SharedView,
     shutdown: &Shutdown,
 ) {
-    let lane = lane_of(cell);
-    let client = AgentStateClient::new(&platform.endpoints.agent_state, platform.mint.clone());
-    while !shutdown.is_begun() {
-        view.lock().fell_behind(cell, format!("waits for the lease {lane}"));
-        let lease =
-            Lease::acquire(&client, &platform.clock, &lane, &platform.node_id, address, ttl, shutdown).await;
-        let lease = match lease {
-            Ok(lease) => lease,
-            Err(_) if shutdown.is_begun() => return,
-            Err(error) => {
-                tracing::error!(%cell, error = crate::reasons(&error), "billing cannot take its lease");
-                view.lock().fell_behind(cell, error.to_string());
-                pause(platform, shutdown).await;
-                continue;
-            }
-        };
-        let failed = tokio::select! {
-            biased;
-            () = shutdown.begun() => None,
-            () = lease.lost() => None,
-            ended = own(platform, cell, lease.epoch, view) => ended.err(),
-        };
-        if shutdown.is_begun() {
-            return lease.release().await;
-        }
-        let reason = if failed.is_some() { "log" } else { "lease" };
-        let labels = [("resource", "billing"), ("reason", reason)];
-        platform.telemetry.counter(names::OWNER_RESTARTS, &labels).inc();
-        if let Some(error) = failed {
-            tracing::error!(%cell, error = crate::reasons(&error), "billing begins again");
-            view.lock().fell_behind(cell, error.to_string());
-            lease.release().await;
-            pause(platform, shutdown).await;
-        }
-    }
-}
-
-async fn pause(platform: &Platform, shutdown: &Shutdown) {
-    tokio::select! {
-        biased;
-        () = shutdown.begun() => {}
-        () = platform.clock.sleep(PAUSE) => {}
-    }
+    let seat = Seat { resource: lane_of(cell), address: address.to_owned(), ttl };
+    let not_serving = |reason: String| view.lock().fell_behind(cell, reason);
+    hold(platform, &seat, shutdown, not_serving, |grant| own(platform, cell, grant.epoch, view)).await;
 }
 
 /// Owns the billing of `cell` under `epoch` until a log fails.
@@ -100,7 +55,7 @@ pub(crate) async fn own(
     cell: Cell,
     epoch: Epoch,
     view: &SharedView,
-) -> Result<Infallible, LogError> {
+) -> Result<(), LogError> {
     let log = &platform.log;
     view.lock().fell_behind(cell, "folds the billing log");
     let (writer, fence) = FactWriter::open(log, cell, &lane_of(cell), epoch).await?;

@@ -35,20 +35,20 @@ impl Bills {
         }
         let message = || format!("`{text}` is not a month: expected YYYY-MM");
         Month::parse(text)
-            .ok_or_else(|| status_of(RejectionKind::InvalidArgument, "malformed_month", message()))
+            .ok_or_else(|| status_of(RejectionKind::InvalidArgument, "MALFORMED_MONTH", message()))
     }
 }
 
 fn bad_id(error: &IdError) -> Status {
-    status_of(RejectionKind::InvalidArgument, "malformed_id", error.to_string())
+    status_of(RejectionKind::InvalidArgument, "MALFORMED_ID", error.to_string())
 }
 
 fn refused(error: &InvoiceError) -> Status {
     let (kind, reason) = match error {
-        InvoiceError::UnknownCompany => (RejectionKind::NotFound, "unknown_company"),
-        InvoiceError::UnknownZone(_) => (RejectionKind::FailedPrecondition, "unknown_zone"),
-        InvoiceError::MixedCurrencies(..) => (RejectionKind::FailedPrecondition, "mixed_currencies"),
-        InvoiceError::OutOfRange => (RejectionKind::FailedPrecondition, "out_of_range"),
+        InvoiceError::UnknownCompany => (RejectionKind::NotFound, "UNKNOWN_COMPANY"),
+        InvoiceError::UnknownZone(_) => (RejectionKind::FailedPrecondition, "UNKNOWN_ZONE"),
+        InvoiceError::MixedCurrencies(..) => (RejectionKind::FailedPrecondition, "MIXED_CURRENCIES"),
+        InvoiceError::OutOfRange => (RejectionKind::FailedPrecondition, "OUT_OF_RANGE"),
     };
     status_of(kind, reason, error.to_string())
 }
@@ -59,7 +59,7 @@ fn caught_up(view: &View) -> Result<(), Status> {
         None => Ok(()),
         Some((cell, reason)) => {
             let message = format!("billing has not caught up in cell {cell}: {reason}");
-            Err(status_of(RejectionKind::Unavailable, "not_caught_up", message))
+            Err(status_of(RejectionKind::Unavailable, "NOT_CAUGHT_UP", message))
         }
     }
 }
@@ -113,7 +113,7 @@ impl BillingService for Bills {
                 "{} items are more than {ITEM_COUNT_MAX}: ask for one line or one contact",
                 items.len()
             );
-            return Err(status_of(RejectionKind::InvalidArgument, "too_many_items", message));
+            return Err(status_of(RejectionKind::InvalidArgument, "TOO_MANY_ITEMS", message));
         }
         Ok(Response::new(ListRatedItemsResponse { items: items.into_iter().map(item_answer).collect() }))
     }

@@ -44,7 +44,7 @@ fn gone(contact_id: &ContactId) -> Status {
 
 fn id<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Status> {
     text.parse()
-        .map_err(|error: T::Err| status_of(RejectionKind::InvalidArgument, "BAD_ID", error.to_string()))
+        .map_err(|error: T::Err| status_of(RejectionKind::InvalidArgument, "MALFORMED_ID", error.to_string()))
 }
 
 /// Routing's reasons to send a contact away; the others a media node has itself.

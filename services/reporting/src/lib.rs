@@ -11,7 +11,6 @@ mod service;
 mod store;
 mod story;
 
-use std::error::Error;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -45,18 +44,6 @@ pub enum ReportingError {
     /// A task that blocks ended by a panic.
     #[error("could not finish a blocking task")]
     Task(#[from] tokio::task::JoinError),
-}
-
-/// An error with everything that caused it, on one line.
-fn reasons(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// Runs reporting until shutdown: answers on `listener`, folds every partition of every log, stores as it goes.

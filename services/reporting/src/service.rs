@@ -10,6 +10,7 @@ use trunkline_proto::reporting::v1::{
     ListContactsResponse, ListIntervalsRequest, ListIntervalsResponse, ListTimesheetsRequest,
     ListTimesheetsResponse, TimesheetLine,
 };
+use trunkline_runtime::error_chain;
 use trunkline_runtime::event_log::SharedLog;
 use trunkline_runtime::grpc::{RejectionKind, status_of};
 
@@ -38,7 +39,7 @@ impl Reports {
 }
 
 fn bad_id(error: &IdError) -> Status {
-    status_of(RejectionKind::InvalidArgument, "malformed_id", error.to_string())
+    status_of(RejectionKind::InvalidArgument, "MALFORMED_ID", error.to_string())
 }
 
 fn company_of(text: &str) -> Result<CompanyId, Status> {
@@ -51,12 +52,12 @@ fn known_company(book: &Book, text: &str) -> Result<CompanyId, Status> {
     if book.reporting.definitions.thresholds.contains_key(&company_id) {
         Ok(company_id)
     } else {
-        Err(status_of(RejectionKind::NotFound, "unknown_company", "no such company"))
+        Err(status_of(RejectionKind::NotFound, "UNKNOWN_COMPANY", "no such company"))
     }
 }
 
 fn no_such_contact() -> Status {
-    status_of(RejectionKind::NotFound, "unknown_contact", "no such contact")
+    status_of(RejectionKind::NotFound, "UNKNOWN_CONTACT", "no such contact")
 }
 
 #[tonic::async_trait]
@@ -73,7 +74,7 @@ impl ReportingService for Reports {
         let cells = book.reporting.interval_cells(&company_id, Timestamp(from), Timestamp(to));
         if cells.len() > CELL_COUNT_MAX {
             let message = format!("{} cells are more than {CELL_COUNT_MAX}: narrow the range", cells.len());
-            return Err(status_of(RejectionKind::InvalidArgument, "too_many_cells", message));
+            return Err(status_of(RejectionKind::InvalidArgument, "TOO_MANY_CELLS", message));
         }
         let watermarks = watermarks(&book).filter(|it| it.log == LogName::Contacts.as_str()).collect();
         let cells = cells.iter().map(cell_answer).collect();
@@ -120,8 +121,8 @@ impl ReportingService for Reports {
             (record_answer(record), interval, chapters)
         };
         let facts = story::tell(&self.log, &contact_id, chapters).await.map_err(|error| {
-            tracing::error!(%contact_id, error = crate::reasons(&error), "story cannot be read");
-            status_of(RejectionKind::Unavailable, "log_unreadable", "the facts cannot be read now")
+            tracing::error!(%contact_id, error = error_chain(&error), "story cannot be read");
+            status_of(RejectionKind::Unavailable, "LOG_UNREADABLE", "the facts cannot be read now")
         })?;
         Ok(Response::new(GetContactResponse { contact: Some(contact), facts, interval_from_ms }))
     }
@@ -198,7 +199,7 @@ fn read_token(token: &str) -> Result<Option<(Timestamp, ContactId)>, Status> {
         .and_then(|(at, contact_id)| Some((Timestamp(at.parse().ok()?), ContactId::parse(contact_id).ok()?)));
     read.map(Some).ok_or_else(|| {
         let message = "page_token is not one that an answer gave";
-        status_of(RejectionKind::InvalidArgument, "malformed_page_token", message)
+        status_of(RejectionKind::InvalidArgument, "MALFORMED_PAGE_TOKEN", message)
     })
 }
 

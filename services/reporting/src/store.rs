@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use sled::{Batch, Db};
 use trunkline_domain::reporting::{ContactRecord, Definitions, Timesheet};
 use trunkline_domain::vocabulary::{AgentId, Cell, ContactId, LogName, OfferId, Position, Timestamp};
+use trunkline_runtime::error_chain;
 
 use crate::book::{Book, Changed, Chapter, Partition, Watermark};
 use crate::rows::{
@@ -70,7 +71,7 @@ impl Store {
         match std::panic::catch_unwind(|| Self::open(dir)) {
             Ok(Ok(opened)) => return Ok(opened),
             Ok(Err(error)) => {
-                let reason = crate::reasons(&error);
+                let reason = error_chain(&error);
                 tracing::warn!(dir = %dir.display(), reason, "report store put aside, rebuilding from the logs");
             }
             Err(_) => {

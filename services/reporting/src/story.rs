@@ -5,6 +5,7 @@ use trunkline_domain::vocabulary::{ContactId, Position};
 use trunkline_proto::convert::decode_any;
 use trunkline_proto::prose::prose;
 use trunkline_proto::reporting::v1::FactLine;
+use trunkline_runtime::error_chain;
 use trunkline_runtime::event_log::{LogError, ReadFrom, SharedLog};
 
 use crate::book::Chapter;
@@ -45,7 +46,7 @@ async fn read(
         if stored.position == position {
             let outcome = decode_any(name, &stored.record.payload);
             return outcome.map(|it| it.facts).map_err(|error| {
-                let reason = crate::reasons(&error);
+                let reason = error_chain(&error);
                 LogError::Undecodable { log: name, cell, position, reason }
             });
         }

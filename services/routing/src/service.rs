@@ -60,13 +60,12 @@ impl RoutingService for Queues {
         &self,
         request: Request<pb::ListQueuesRequest>,
     ) -> Result<Response<pb::ListQueuesResponse>, Status> {
-        let company_id =
-            match request.into_inner().company_id {
-                text if text.is_empty() => None,
-                text => Some(CompanyId::parse(&text).map_err(|error| {
-                    status_of(RejectionKind::InvalidArgument, "BAD_ID", error.to_string())
-                })?),
-            };
+        let company_id = match request.into_inner().company_id {
+            text if text.is_empty() => None,
+            text => Some(CompanyId::parse(&text).map_err(|error| {
+                status_of(RejectionKind::InvalidArgument, "MALFORMED_ID", error.to_string())
+            })?),
+        };
         let mut queues = Vec::new();
         for desk in &self.0 {
             let (reply, answer) = oneshot::channel();

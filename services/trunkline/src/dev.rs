@@ -12,6 +12,7 @@ use clap::Args;
 use serde::Deserialize;
 use trunkline_runtime::clock::Clock;
 use trunkline_runtime::config::{ConfigError, Settings};
+use trunkline_runtime::error_chain;
 use trunkline_runtime::event_log::{EmbeddedLog, EmbeddedOptions, SharedLog};
 use trunkline_runtime::health::Health;
 use trunkline_runtime::mint::Mint;
@@ -240,7 +241,7 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), Failure> {
 
     let media = Media::start(config.media, platform.for_service("media"))
         .await
-        .map_err(|error| Failure::world(chain(&error)))?;
+        .map_err(|error| Failure::world(error_chain(&error)))?;
     let addresses = Addresses {
         ready: true,
         http: http.local_addr()?.to_string(),
@@ -310,7 +311,7 @@ fn start<E: std::error::Error + Send + 'static>(
     let (ended, failed) = (stage.clone(), failed.clone());
     stage.spawn(name, async move {
         if let Err(error) = service.await {
-            let text = format!("{name}: {}", chain(&error));
+            let text = format!("{name}: {}", error_chain(&error));
             tracing::error!(service = name, error = %text, "service failed");
             if let Ok(mut first) = failed.lock() {
                 first.get_or_insert(text);
@@ -318,17 +319,6 @@ fn start<E: std::error::Error + Send + 'static>(
         }
         ended.begin();
     });
-}
-
-/// An error with all its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Ready for a moment is not ready: components register while services start. Resolves when the process was ready and

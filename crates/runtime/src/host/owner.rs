@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use trunkline_domain::vocabulary::{Epoch, Millis, Timestamp};
 
 use crate::agent_state_client::AgentStateClient;
+use crate::error_chain;
 use crate::lease::{Lease, LeaseError};
 use crate::platform::Platform;
 use crate::shutdown::Shutdown;
@@ -70,7 +71,7 @@ pub async fn hold<R, E>(
             Err(LeaseError::ShuttingDown { .. }) => return,
             Err(refused @ LeaseError::Refused { .. }) => {
                 restarts("lease refused");
-                chain(&refused)
+                error_chain(&refused)
             }
             Ok(lease) => {
                 let began = Instant::now();
@@ -96,7 +97,7 @@ pub async fn hold<R, E>(
                     }
                     Some(Err(error)) => {
                         restarts("failed");
-                        chain(&error)
+                        error_chain(&error)
                     }
                 }
             }
@@ -120,16 +121,4 @@ async fn acquire(
 ) -> Result<Lease, LeaseError> {
     let Seat { resource, address, ttl } = seat;
     Lease::acquire(client, &platform.clock, resource, &platform.node_id, address, *ttl, shutdown).await
-}
-
-/// An error with everything that caused it, on one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
