@@ -92,6 +92,8 @@ struct Wire {
     invited: Vec<OfferId>,
     acked: Vec<OfferId>,
     bridged: u32,
+    /// Bridged, and the next fact has to say so.
+    bridging: Option<OfferId>,
     caller_byes: u32,
     closed: u32,
 }
@@ -109,8 +111,14 @@ impl Wire {
             }
             Output::ByeAgent { offer_id } => assert!(self.acked.contains(offer_id), "BYE behind ACK only"),
             Output::Bridge { offer_id } => {
-                assert_eq!(story.talking.as_ref(), Some(offer_id), "no audio before the fact");
+                assert!(self.acked.contains(offer_id), "no audio before the grant");
+                self.bridging = Some(offer_id.clone());
                 self.bridged += 1;
+            }
+            Output::Record { .. } => {
+                if let Some(offer_id) = self.bridging.take() {
+                    assert_eq!(story.talking, Some(offer_id), "the fact follows at once");
+                }
             }
             Output::ByeCaller { .. } => self.caller_byes += 1,
             Output::Closed => {

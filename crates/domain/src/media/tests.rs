@@ -155,9 +155,9 @@ fn a_whole_contact_goes_from_hours_to_hang_up() {
             @4100 OfferAlerting {offer_id: ofr_1, leg_id: leg_agent-1}
             @9000 LegAnswered {leg_id: leg_agent-1, party: Agent, agent_id: Some(agt_anna)}
               > RequestAccept {offer_id: ofr_1, token: 101}
-            @9010 ContactConnected {visit: 1, offer_id: ofr_1, leg_id: leg_agent-1, waited_ms: 6010ms}
               > AckAgent {offer_id: ofr_1}
               > Bridge {offer_id: ofr_1}
+            @9010 ContactConnected {visit: 1, offer_id: ofr_1, leg_id: leg_agent-1, waited_ms: 6010ms}
             @69010 ContactDisconnected {offer_id: ofr_1, talked_ms: 60000ms, by: Caller} + ContactEnded {cause: Completed, by: Caller, sip_status: None}
               > Unbridge
               > ByeAgent {offer_id: ofr_1}
@@ -303,9 +303,9 @@ fn a_declined_offer_leaves_the_contact_in_its_place() {
               > InviteAgent {offer_id: ofr_2, leg_id: leg_agent-2, device_uri: "sip:anna@127.0.0.1:5070"}
             @40 LegAnswered {leg_id: leg_agent-2, party: Agent, agent_id: Some(agt_anna)}
               > RequestAccept {offer_id: ofr_2, token: 102}
-            @50 ContactConnected {visit: 1, offer_id: ofr_2, leg_id: leg_agent-2, waited_ms: 50ms}
               > AckAgent {offer_id: ofr_2}
               > Bridge {offer_id: ofr_2}
+            @50 ContactConnected {visit: 1, offer_id: ofr_2, leg_id: leg_agent-2, waited_ms: 50ms}
         "#]],
     );
 }
@@ -377,9 +377,9 @@ fn a_withdrawn_offer_stops_ringing_and_one_that_was_overtaken_never_rings() {
               > InviteAgent {offer_id: ofr_1, leg_id: leg_agent-1, device_uri: "sip:anna@127.0.0.1:5070"}
             @20 LegAnswered {leg_id: leg_agent-1, party: Agent, agent_id: Some(agt_anna)}
               > RequestAccept {offer_id: ofr_1, token: 101}
-            @40 ContactConnected {visit: 1, offer_id: ofr_1, leg_id: leg_agent-1, waited_ms: 40ms}
               > AckAgent {offer_id: ofr_1}
               > Bridge {offer_id: ofr_1}
+            @40 ContactConnected {visit: 1, offer_id: ofr_1, leg_id: leg_agent-1, waited_ms: 40ms}
         "#]],
     );
 }
@@ -456,9 +456,9 @@ fn an_agent_hangs_up_and_holds_are_facts() {
               > InviteAgent {offer_id: ofr_1, leg_id: leg_agent-1, device_uri: "sip:anna@127.0.0.1:5070"}
             @20 LegAnswered {leg_id: leg_agent-1, party: Agent, agent_id: Some(agt_anna)}
               > RequestAccept {offer_id: ofr_1, token: 101}
-            @30 ContactConnected {visit: 1, offer_id: ofr_1, leg_id: leg_agent-1, waited_ms: 30ms}
               > AckAgent {offer_id: ofr_1}
               > Bridge {offer_id: ofr_1}
+            @30 ContactConnected {visit: 1, offer_id: ofr_1, leg_id: leg_agent-1, waited_ms: 30ms}
             @40 LegHeld {leg_id: leg_agent-1, by: Agent}
             @50 LegRetrieved {leg_id: leg_agent-1, by: Agent}
             @60 ContactDisconnected {offer_id: ofr_1, talked_ms: 30ms, by: Agent} + ContactEnded {cause: Completed, by: Agent, sip_status: None}
@@ -515,9 +515,9 @@ fn a_drain_ends_talk_waiting_and_prompt_each_once() {
               > InviteAgent {offer_id: ofr_1, leg_id: leg_agent-1, device_uri: "sip:anna@127.0.0.1:5070"}
             @20 LegAnswered {leg_id: leg_agent-1, party: Agent, agent_id: Some(agt_anna)}
               > RequestAccept {offer_id: ofr_1, token: 101}
-            @30 ContactConnected {visit: 1, offer_id: ofr_1, leg_id: leg_agent-1, waited_ms: 30ms}
               > AckAgent {offer_id: ofr_1}
               > Bridge {offer_id: ofr_1}
+            @30 ContactConnected {visit: 1, offer_id: ofr_1, leg_id: leg_agent-1, waited_ms: 30ms}
             @40 ContactDisconnected {offer_id: ofr_1, talked_ms: 10ms, by: System} + ContactEnded {cause: Drained, by: System, sip_status: None}
               > ByeCaller {cause: Drained}
               > Unbridge

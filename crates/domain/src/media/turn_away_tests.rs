@@ -45,13 +45,13 @@ fn a_full_queue_ends_the_contact_once_and_only_in_that_visit() {
     check_queued(
         &[(10, offer(1, 90_000)), (20, answered(1)), (30, granted(1)), (40, turn_away(1))],
         expect![[r#"
-          > InviteAgent {offer_id: ofr_1, leg_id: leg_agent-1, device_uri: "sip:anna@127.0.0.1:5070"}
-        @20 LegAnswered {leg_id: leg_agent-1, party: Agent, agent_id: Some(agt_anna)}
-          > RequestAccept {offer_id: ofr_1, token: 101}
-        @30 ContactConnected {visit: 1, offer_id: ofr_1, leg_id: leg_agent-1, waited_ms: 30ms}
-          > AckAgent {offer_id: ofr_1}
-          > Bridge {offer_id: ofr_1}
-    "#]],
+              > InviteAgent {offer_id: ofr_1, leg_id: leg_agent-1, device_uri: "sip:anna@127.0.0.1:5070"}
+            @20 LegAnswered {leg_id: leg_agent-1, party: Agent, agent_id: Some(agt_anna)}
+              > RequestAccept {offer_id: ofr_1, token: 101}
+              > AckAgent {offer_id: ofr_1}
+              > Bridge {offer_id: ofr_1}
+            @30 ContactConnected {visit: 1, offer_id: ofr_1, leg_id: leg_agent-1, waited_ms: 30ms}
+        "#]],
     );
     check(
         service(),

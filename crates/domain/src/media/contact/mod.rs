@@ -14,8 +14,8 @@ use crate::vocabulary::{CompanyId, ContactEndCause, ContactId, LegId, Millis, No
 
 /// One contact. The same inputs at the same times give the same outputs.
 ///
-/// Every fact of an input comes out before the effects that depend on it; after [`Output::Closed`] only the remains of
-/// crossing messages come out (a late answer is acknowledged and ended, a late grant is released).
+/// Every fact of an input comes out before the effects that depend on it (ACK and bridge depend on agent-state's grant
+/// alone); after [`Output::Closed`] only the remains of crossing messages come out (a late answer is acknowledged and ended, a late grant is released).
 #[derive(Debug, Default)]
 pub struct Contact {
     outputs: VecDeque<Output>,

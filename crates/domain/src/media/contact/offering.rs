@@ -129,10 +129,12 @@ impl Contact {
                     waited_ms: now.since(enqueued_at),
                 };
                 self.timers.cancel(&Timer::WaitLimit);
-                self.record(now, vec![connected]);
+                // The one effect that does not wait for its fact: agent-state's grant is durable, and talk time counts
+                // from here. A node lost in between ends the contact without a conversation: short, never long.
                 let offer_id = offer.offer_id.clone();
                 self.outputs
                     .extend([Output::AckAgent { offer_id: offer_id.clone() }, Output::Bridge { offer_id }]);
+                self.record(now, vec![connected]);
                 self.phase = Phase::Talking { service, offer, since: now, held_by: Vec::new() };
             }
             (other, _) => self.phase = other,
