@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use trunkline_domain::vocabulary::{OfferId, Timestamp};
+use trunkline_domain::vocabulary::{Millis, OfferId, Timestamp};
 
 use crate::contact_task::Letter;
 use crate::plane::{LegMedia, RemoteMedia};
@@ -147,6 +147,10 @@ pub(crate) enum AgentSignal {
     Gone,
 }
 
+/// How long a cancelled INVITE may stay without its final response: 64·T1, "the client … SHOULD consider the original
+/// transaction cancelled" (RFC 3261 §9.1).
+const CANCELLED_WAIT_MAX: Millis = Millis(64 * 500);
+
 /// Calls an agent's phone until the final response, and reports to the contact. A 2xx behind a cancel is acknowledged and
 /// ended here (RFC 3261 §9.1: "the UAC … SHOULD … send a BYE"); so is one the contact is no longer there to hear of.
 pub(crate) async fn call_agent(
@@ -174,17 +178,20 @@ pub(crate) async fn call_agent(
     }
     let mut call = node.stack.request(invite, target).await;
     let (mut alerted, mut provisional, mut cancelled) = (false, false, false);
+    let mut silent_at = None;
     loop {
         let response = tokio::select! {
             biased;
             () = cancel.cancelled(), if !cancelled => {
                 cancelled = true;
+                silent_at = Some(node.now() + CANCELLED_WAIT_MAX);
                 if provisional {
                     node.stack.cancel(&call.request, target).await;
                 }
                 continue;
             }
             response = call.responses.recv() => response,
+            () = node.platform.clock.sleep_until(silent_at) => None,
         };
         let now = node.now();
         let Some(response) = response else {
