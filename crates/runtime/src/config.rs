@@ -52,6 +52,21 @@ impl fmt::Display for Secret {
     }
 }
 
+/// Whether a value is within its bounds, as a section's check says it.
+///
+/// # Errors
+/// `key: expected MIN to MAX`.
+pub fn within<T: PartialOrd + fmt::Display>(
+    key: &str,
+    value: T,
+    bounds: std::ops::RangeInclusive<T>,
+) -> Result<(), String> {
+    if bounds.contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{key}: expected {} to {}", bounds.start(), bounds.end()))
+}
+
 /// All sources merged, later over earlier, value by value. Printed, it is one line a value that is not a default,
 /// secrets hidden.
 #[derive(Default)]

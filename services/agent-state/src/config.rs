@@ -1,6 +1,7 @@
 //! What can be set.
 
 use serde::Deserialize;
+use trunkline_runtime::config::within;
 use trunkline_runtime::grpc::address_error;
 
 /// How agent-state runs. The data is under `<data_dir>/agent-state`.
@@ -54,31 +55,36 @@ impl Config {
     /// Checks every value.
     ///
     /// # Errors
-    /// One sentence about the first that is wrong.
+    /// One sentence that begins with the wrong setting.
     pub fn check(&self) -> Result<(), String> {
         if self.cluster.is_empty() {
-            return Err("agent_state.cluster must not be empty".to_owned());
+            return Err("cluster: must not be empty".to_owned());
         }
-        let advertised = (!self.advertise.is_empty()).then_some(&self.advertise);
-        if let Some(problem) = self.peers.iter().chain(advertised).find_map(|it| address_error(it)) {
-            return Err(format!("agent_state: {problem}"));
+        if let Some(problem) = self.peers.iter().find_map(|it| address_error(it)) {
+            return Err(format!("peers: {problem}"));
+        }
+        if let Some(problem) = (!self.advertise.is_empty()).then(|| address_error(&self.advertise)).flatten()
+        {
+            return Err(format!("advertise: {problem}"));
         }
         if !self.peers.is_empty() && !self.peers.contains(&self.advertise) {
-            return Err("agent_state.peers must contain agent_state.advertise".to_owned());
+            return Err("peers: must contain this replica's own address, agent_state.advertise".to_owned());
         }
-        if self.heartbeat_ms == 0 || self.election_window_ms == 0 {
-            return Err("agent_state timers must be above zero".to_owned());
-        }
+        within("heartbeat_ms", self.heartbeat_ms, 1..=60_000)?;
+        within("election_ms", self.election_ms, 3..=600_000)?;
+        within("election_window_ms", self.election_window_ms, 1..=60_000)?;
         if self.election_ms < 3 * self.heartbeat_ms {
-            return Err("agent_state.election_ms must be at least three heartbeats".to_owned());
+            let (key, bound) = match self.election_ms == Self::default().election_ms {
+                true => ("heartbeat_ms", "at most a third of agent_state.election_ms, which is"),
+                false => ("election_ms", "at least three times agent_state.heartbeat_ms, which is"),
+            };
+            let other = if key == "heartbeat_ms" { self.election_ms } else { self.heartbeat_ms };
+            return Err(format!("{key}: expected {bound} {other}"));
         }
-        if self.snapshot_every == 0 || self.wal_segment_bytes < 4096 || self.propose_timeout_ms == 0 {
-            return Err(
-                "agent_state: snapshot_every, wal_segment_bytes (at least 4096) and propose_timeout_ms must be above zero"
-                    .to_owned(),
-            );
-        }
-        Ok(())
+        within("snapshot_every", self.snapshot_every, 1..=1_000_000_000)?;
+        within("log_keep", self.log_keep, 0..=1_000_000_000)?;
+        within("wal_segment_bytes", self.wal_segment_bytes, 4_096..=1 << 40)?;
+        within("propose_timeout_ms", self.propose_timeout_ms, 1..=60_000)
     }
 
     /// The place of this replica among the voters.
@@ -94,11 +100,19 @@ mod tests {
     #[test]
     fn the_defaults_are_right_and_what_is_wrong_is_named() {
         assert_eq!(Config::default().check(), Ok(()));
-        let wrong = Config { election_ms: 300, ..Config::default() };
-        assert!(wrong.check().unwrap_err().contains("election_ms"));
-        let wrong = Config { peers: vec!["a:1".to_owned()], ..Config::default() };
-        assert!(wrong.check().unwrap_err().contains("advertise"));
-        let wrong = Config { peers: vec!["nonsense".to_owned()], ..Config::default() };
-        assert!(wrong.check().unwrap_err().contains("nonsense"));
+        for (wrong, begins) in [
+            (Config { heartbeat_ms: 0, ..Config::default() }, "heartbeat_ms: expected 1 to"),
+            (Config { heartbeat_ms: u64::MAX, ..Config::default() }, "heartbeat_ms: expected 1 to"),
+            (Config { heartbeat_ms: 400, ..Config::default() }, "heartbeat_ms: expected at most a third"),
+            (Config { election_ms: 300, ..Config::default() }, "election_ms: expected at least three times"),
+            (Config { election_window_ms: 0, ..Config::default() }, "election_window_ms: expected 1 to"),
+            (Config { wal_segment_bytes: 1, ..Config::default() }, "wal_segment_bytes: expected 4096 to"),
+            (Config { peers: vec!["a:1".to_owned()], ..Config::default() }, "peers: must contain"),
+            (Config { peers: vec!["nonsense".to_owned()], ..Config::default() }, "peers: `nonsense`"),
+            (Config { advertise: "nonsense".to_owned(), ..Config::default() }, "advertise: `nonsense`"),
+        ] {
+            let sentence = wrong.check().unwrap_err();
+            assert!(sentence.starts_with(begins), "{sentence}");
+        }
     }
 }

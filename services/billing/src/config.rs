@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use trunkline_domain::vocabulary::Millis;
+use trunkline_runtime::config::within;
 use trunkline_runtime::lease::TTL_DEFAULT;
 
 /// The configuration.
@@ -22,13 +23,9 @@ impl BillingConfig {
     /// Checks everything that can be checked before a socket opens.
     ///
     /// # Errors
-    /// One sentence that names the wrong setting.
+    /// One sentence that begins with the wrong setting.
     pub fn check(&self) -> Result<(), String> {
-        if (300..=60_000).contains(&self.lease_ttl_ms) {
-            Ok(())
-        } else {
-            Err(format!("billing.lease_ttl_ms is {}, expected 300 to 60000", self.lease_ttl_ms))
-        }
+        within("lease_ttl_ms", self.lease_ttl_ms, 300..=60_000)
     }
 
     /// The time to live of a lease.

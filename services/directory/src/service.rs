@@ -6,10 +6,11 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
-use trunkline_domain::directory as core;
+use trunkline_domain::directory::{self as core, ApplyRevision};
 use trunkline_domain::vocabulary::{Millis, Timestamp};
 use trunkline_proto::directory::v1 as pb;
 use trunkline_proto::directory::v1::directory_service_server::{DirectoryService, DirectoryServiceServer};
+use trunkline_runtime::config::within;
 use trunkline_runtime::grpc::{self, RejectionKind};
 use trunkline_runtime::platform::Platform;
 use trunkline_runtime::shutdown::Shutdown;
@@ -41,13 +42,9 @@ impl DirectoryConfig {
     /// Whether the service can run with it.
     ///
     /// # Errors
-    /// What is wrong, as one sentence.
+    /// One sentence that begins with the wrong setting.
     pub fn check(&self) -> Result<(), String> {
-        if (300..=60_000).contains(&self.lease_ttl_ms) {
-            Ok(())
-        } else {
-            Err(format!("lease_ttl_ms is {}, and must be from 300 to 60000", self.lease_ttl_ms))
-        }
+        within("lease_ttl_ms", self.lease_ttl_ms, 300..=60_000)
     }
 }
 
@@ -102,12 +99,9 @@ pub(crate) enum Ask {
 
 /// A document to apply.
 pub(crate) struct Order {
+    /// Where the parts of `command.wanted` stand.
     pub document: Document,
-    pub source_sha256: String,
-    pub author: String,
-    /// `None` for now.
-    pub effective_at: Option<Timestamp>,
-    pub base_revision: u64,
+    pub command: ApplyRevision,
     pub traceparent: String,
 }
 
@@ -202,21 +196,18 @@ impl DirectoryService for Api {
             return Err(grpc::status_of(RejectionKind::InvalidArgument, "AUTHOR_MISSING", reason));
         }
         let effective_at = (request.effective_at_ms != 0).then_some(Timestamp(request.effective_at_ms));
-        if let Some(at) = effective_at.filter(|at| *at < self.platform.clock.now()) {
-            let reason = format!("a revision cannot count from the past: {at}");
-            return Err(grpc::status_of(RejectionKind::InvalidArgument, "EFFECTIVE_IN_THE_PAST", reason));
-        }
         let (document, source_sha256) = read(request.document).await?;
         let applied = match document {
             Ok(document) => {
-                let order = Box::new(Order {
-                    document,
-                    source_sha256,
+                let command = ApplyRevision {
+                    wanted: document.wanted.clone(),
                     author,
                     effective_at,
                     base_revision: request.base_revision,
-                    traceparent,
-                });
+                    source_sha256,
+                    cell_count: self.platform.log.cell_count(),
+                };
+                let order = Box::new(Order { document, command, traceparent });
                 self.gate.ask(|answer| Ask::Apply { order, answer }).await?
             }
             Err(problems) => Planned { revision: request.base_revision, result: Err(problems) },

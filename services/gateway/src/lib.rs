@@ -27,6 +27,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use serde::Deserialize;
 use trunkline_domain::vocabulary::LogName;
+use trunkline_runtime::config::within;
 use trunkline_runtime::health::Component;
 use trunkline_runtime::host::projection::{NoCheckpoint, ProjectionHost, Shared};
 use trunkline_runtime::host::sources::Sources;
@@ -70,16 +71,9 @@ impl GatewayConfig {
     /// # Errors
     /// The key that is out of its bounds.
     pub fn check(&self) -> Result<(), String> {
-        for (key, value) in [("request_ms_max", self.request_ms_max), ("receive_ms_max", self.receive_ms_max)]
-        {
-            if !(100..=60_000).contains(&value) {
-                return Err(format!("{key}: expected 100 to 60000"));
-            }
-        }
-        if !(1..=100_000).contains(&self.connection_count_max) {
-            return Err("connection_count_max: expected 1 to 100000".to_owned());
-        }
-        Ok(())
+        within("request_ms_max", self.request_ms_max, 100..=60_000)?;
+        within("receive_ms_max", self.receive_ms_max, 100..=60_000)?;
+        within("connection_count_max", self.connection_count_max, 1..=100_000)
     }
 }
 

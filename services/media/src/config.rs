@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
+use trunkline_runtime::config::within;
 
 use crate::plane::PlaneConfig;
 
@@ -68,26 +69,24 @@ impl MediaConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// One sentence that names the setting.
+    /// One sentence that begins with the wrong setting.
     pub fn check(&self) -> Result<(), String> {
-        self.plane.check()?;
+        self.plane.check().map_err(|reason| format!("plane.{reason}"))?;
         self.networks()?;
-        if self.register_expires_s_min > self.register_expires_s_default
-            || self.register_expires_s_default > self.register_expires_s_max
-        {
-            return Err("media register_expires_s_min, _default and _max must rise".to_owned());
-        }
-        if self.contact_count_max == 0 || self.transaction_count_max == 0 {
-            return Err("media contact_count_max and transaction_count_max must be at least 1".to_owned());
-        }
-        if self.ring_ms < 0 || self.lease_ttl_ms < 100 {
-            return Err("media ring_ms must not be negative, lease_ttl_ms at least 100".to_owned());
-        }
+        let (min, max) = (self.register_expires_s_min, self.register_expires_s_max);
+        within("register_expires_s_min", min, 1..=86_400)?;
+        within("register_expires_s_max", max, min..=604_800)?;
+        within("register_expires_s_default", self.register_expires_s_default, min..=max)?;
+        within("contact_count_max", self.contact_count_max, 1..=1_000_000)?;
+        within("transaction_count_max", self.transaction_count_max, 1..=10_000_000)?;
+        within("connection_count_max", self.connection_count_max, 0..=1_000_000)?;
+        within("ring_ms", self.ring_ms, 0..=600_000)?;
+        within("media_timeout_ms", self.media_timeout_ms, 0..=86_400_000)?;
+        within("drain_ms", self.drain_ms, 0..=86_400_000)?;
+        within("lease_ttl_ms", self.lease_ttl_ms, 300..=60_000)?;
         if self.sip_listen.ip().is_unspecified() && (self.advertised_ip.is_none() || self.rtp_ip.is_none()) {
-            return Err(format!(
-                "media sip_listen {} names no address: set advertised_ip and rtp_ip",
-                self.sip_listen
-            ));
+            let reason = "names no address that a peer could use: set media.advertised_ip and media.rtp_ip";
+            return Err(format!("sip_listen: {reason}"));
         }
         Ok(())
     }
@@ -114,7 +113,7 @@ impl Network {
     /// # Errors
     /// One sentence that quotes the text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("media trunks: `{text}` is no network of the form 10.1.0.0/16");
+        let wrong = || format!("trunks: `{text}` is no network of the form 10.1.0.0/16");
         let (ip, bits) = text.split_once('/').map_or((text, None), |(ip, bits)| (ip, Some(bits)));
         let ip: IpAddr = ip.trim().parse().map_err(|_| wrong())?;
         let bits_max = if ip.is_ipv4() { 32 } else { 128 };
@@ -170,8 +169,21 @@ mod tests {
     fn the_defaults_are_right_and_nonsense_is_named() {
         assert_eq!(MediaConfig::default().check(), Ok(()));
         let open = MediaConfig { sip_listen: "0.0.0.0:5060".parse().unwrap(), ..MediaConfig::default() };
-        assert!(open.check().unwrap_err().contains("advertised_ip"));
-        let backwards = MediaConfig { register_expires_s_min: 500, ..MediaConfig::default() };
-        assert!(backwards.check().unwrap_err().contains("register_expires"));
+        let strange = MediaConfig { trunks: vec!["host/8".to_owned()], ..MediaConfig::default() };
+        let plane = PlaneConfig { shard_count: 0, ..PlaneConfig::default() };
+        for (wrong, begins) in [
+            (open, "sip_listen: names no address"),
+            (strange, "trunks: `host/8` is no network"),
+            (MediaConfig { plane, ..MediaConfig::default() }, "plane.shard_count: expected 1 to 64"),
+            (
+                MediaConfig { register_expires_s_default: 5, ..MediaConfig::default() },
+                "register_expires_s_default: expected 10 to 3600",
+            ),
+            (MediaConfig { ring_ms: -1, ..MediaConfig::default() }, "ring_ms: expected 0 to"),
+            (MediaConfig { lease_ttl_ms: 1, ..MediaConfig::default() }, "lease_ttl_ms: expected 300 to"),
+        ] {
+            let sentence = wrong.check().unwrap_err();
+            assert!(sentence.starts_with(begins), "{sentence}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What an operator may say about reporting.
 
 use serde::Deserialize;
+use trunkline_runtime::config::within;
 
 /// The configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -21,15 +22,8 @@ impl ReportingConfig {
     /// Checks everything that can be checked before a socket opens.
     ///
     /// # Errors
-    /// One sentence that names the wrong setting.
+    /// One sentence that begins with the wrong setting.
     pub fn check(&self) -> Result<(), String> {
-        if (50..=60_000).contains(&self.checkpoint_every_ms) {
-            Ok(())
-        } else {
-            Err(format!(
-                "reporting.checkpoint_every_ms is {}, expected 50 to 60000",
-                self.checkpoint_every_ms
-            ))
-        }
+        within("checkpoint_every_ms", self.checkpoint_every_ms, 50..=60_000)
     }
 }

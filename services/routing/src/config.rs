@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use trunkline_domain::vocabulary::Millis;
+use trunkline_runtime::config::within;
 use trunkline_runtime::lease::TTL_DEFAULT;
 
 /// Section `routing`.
@@ -24,11 +25,7 @@ impl RoutingConfig {
     /// # Errors
     /// One sentence that begins with the wrong setting.
     pub fn check(&self) -> Result<(), String> {
-        if (300..=60_000).contains(&self.lease_ttl_ms) {
-            Ok(())
-        } else {
-            Err(format!("lease_ttl_ms: is {}, expected 300 to 60000", self.lease_ttl_ms))
-        }
+        within("lease_ttl_ms", self.lease_ttl_ms, 300..=60_000)
     }
 
     /// The time to live of a lease.

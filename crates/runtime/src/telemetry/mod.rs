@@ -21,6 +21,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use serde::Deserialize;
 
+use crate::config::within;
+
 pub use context::{TRACEPARENT, Traceparent, extract, inject};
 pub use logs::{LogFormat, LogsError, start_logs};
 pub use metrics::{Counter, Gauge, Histogram, Registry};
@@ -62,10 +64,7 @@ impl TelemetryConfig {
                 return Err("otlp_endpoint: expected an address of the form http://host:port".to_owned());
             }
         }
-        if !(1..=60_000).contains(&self.flush_ms_max) {
-            return Err("flush_ms_max: expected 1 to 60000".to_owned());
-        }
-        Ok(())
+        within("flush_ms_max", self.flush_ms_max, 1..=60_000)
     }
 }
 

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
+use trunkline_runtime::config::within;
 
 use crate::wire::Codec;
 pub use leg::LegStats;
@@ -88,21 +89,16 @@ impl PlaneConfig {
     /// Checks the numbers; the files are checked by [`MediaPlane::start`].
     ///
     /// # Errors
-    /// One sentence that names the setting.
+    /// One sentence that begins with the wrong setting.
     pub fn check(&self) -> Result<(), String> {
         if self.port_min != 0 && (!self.port_min.is_multiple_of(2) || self.port_max <= self.port_min) {
-            return Err(format!(
-                "media ports {}-{}: the lowest must be even and below the highest",
-                self.port_min, self.port_max
-            ));
+            let max = self.port_max;
+            return Err(format!("port_min: must be even, and below media.plane.port_max, which is {max}"));
         }
-        if !(1..=64).contains(&self.shard_count) {
-            return Err(format!("media shard_count {} is not within 1 to 64", self.shard_count));
-        }
-        if self.command_count_max < 16 || self.event_count_max < 16 {
-            return Err("media command_count_max and event_count_max must be at least 16".to_owned());
-        }
-        Ok(())
+        within("shard_count", self.shard_count, 1..=64)?;
+        within("command_count_max", self.command_count_max, 16..=1_000_000)?;
+        within("event_count_max", self.event_count_max, 16..=1_000_000)?;
+        within("latch_window_ms", self.latch_window_ms, 0..=600_000)
     }
 }
 

@@ -338,15 +338,12 @@ fn a_start_without_its_files_or_with_bad_numbers_fails_with_the_name() {
         ),
         (
             PlaneConfig { port_min: 4_001, port_max: 5_000, ..Fixture::config(&files) },
-            "media ports 4001-5000: the lowest must be even and below the highest",
+            "port_min: must be even, and below media.plane.port_max, which is 5000",
         ),
-        (
-            PlaneConfig { shard_count: 0, ..Fixture::config(&files) },
-            "media shard_count 0 is not within 1 to 64",
-        ),
+        (PlaneConfig { shard_count: 0, ..Fixture::config(&files) }, "shard_count: expected 1 to 64"),
         (
             PlaneConfig { event_count_max: 1, ..Fixture::config(&files) },
-            "media command_count_max and event_count_max must be at least 16",
+            "event_count_max: expected 16 to 1000000",
         ),
     ] {
         let error = MediaPlane::start(&change).err().expect("refused").to_string();
