@@ -71,8 +71,9 @@ impl Media {
             transaction_count_max: config.transaction_count_max,
             connection_count_max: config.connection_count_max,
         };
-        let (clock, mint) = (platform.clock.clone(), platform.mint.clone());
-        let (stack, requests) = Stack::start(stack_config, clock, mint, token.clone())
+        let (clock, mint, telemetry) =
+            (platform.clock.clone(), platform.mint.clone(), platform.telemetry.clone());
+        let (stack, requests) = Stack::start(stack_config, clock, mint, telemetry, token.clone())
             .await
             .map_err(|source| MediaError::Sip { address, source })?;
         info!(address = %stack.local(), "listening for SIP over UDP and TCP");

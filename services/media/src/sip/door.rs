@@ -15,6 +15,9 @@ use super::message::{MESSAGE_LEN_MAX, Message, Method, Start};
 /// The methods we answer, for `Allow`.
 pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, UPDATE";
 
+/// The reason for saying nothing to a message that asks for nothing.
+pub const KEEPALIVE: &str = "keepalive";
+
 /// For how long a request is remembered, to recognise its merged twin (RFC 3261 §8.2.2.2): 64·T1.
 const REMEMBERED_FOR: Millis = Millis(32_000);
 
@@ -43,7 +46,7 @@ impl Door {
     /// Looks at one datagram or frame from `source`.
     pub fn admit(&mut self, raw: &[u8], source: SocketAddr, now: Timestamp) -> Verdict {
         if raw.iter().all(u8::is_ascii_whitespace) {
-            return Verdict::Drop("keepalive");
+            return Verdict::Drop(KEEPALIVE);
         }
         if raw.len() > MESSAGE_LEN_MAX {
             return Verdict::Drop("too large");

@@ -16,8 +16,9 @@ use tracing::{debug, warn};
 use trunkline_domain::vocabulary::Timestamp;
 use trunkline_runtime::clock::Clock;
 use trunkline_runtime::mint::Mint;
+use trunkline_runtime::telemetry::{Counter, Telemetry, names};
 
-use super::door::{Door, Verdict, response_address};
+use super::door::{Door, KEEPALIVE, Verdict, response_address};
 use super::fields::Uri;
 use super::message::{Message, Method};
 use super::tcp;
@@ -109,10 +110,6 @@ pub struct ClientTransaction {
     pub responses: mpsc::UnboundedReceiver<Message>,
 }
 
-/// What an incoming message could not be used for, by reason.
-#[derive(Debug, Default)]
-pub struct Dropped(Mutex<BTreeMap<&'static str, u64>>);
-
 /// The port. Cheap to clone; the sockets close when its token is cancelled.
 #[derive(Clone)]
 pub struct Stack(Arc<Shared>);
@@ -127,7 +124,7 @@ pub(super) struct Shared {
     pub transactions: Transactions,
     pub flows: tcp::Flows,
     pub door: Mutex<Door>,
-    pub dropped: Dropped,
+    telemetry: Telemetry,
     pub config: StackConfig,
     acks: Mutex<BTreeMap<String, (Message, Peer)>>,
     tag_salt: AtomicU64,
@@ -142,6 +139,7 @@ impl Stack {
         config: StackConfig,
         clock: Clock,
         mint: Mint,
+        telemetry: Telemetry,
         token: CancellationToken,
     ) -> std::io::Result<(Self, mpsc::UnboundedReceiver<ServerTransaction>)> {
         let (udp, listener) = bind(config.listen).await?;
@@ -168,7 +166,7 @@ impl Stack {
             transactions,
             flows: tcp::Flows::default(),
             door: Mutex::default(),
-            dropped: Dropped::default(),
+            telemetry,
             config,
             acks: Mutex::default(),
             tag_salt,
@@ -187,11 +185,6 @@ impl Stack {
     /// What peers are told.
     pub fn advertised(&self) -> SocketAddr {
         self.0.advertised
-    }
-
-    /// How many messages were dropped at the door, by reason.
-    pub fn dropped(&self) -> BTreeMap<&'static str, u64> {
-        lock(&self.0.dropped.0).clone()
     }
 
     /// How many transactions are open.
@@ -317,6 +310,7 @@ impl Shared {
                 self.count("answered at the door");
                 Some(answer)
             }
+            Verdict::Drop(KEEPALIVE) => None,
             Verdict::Drop(reason) => {
                 self.count(reason);
                 None
@@ -324,8 +318,14 @@ impl Shared {
         }
     }
 
+    /// Counts a message that could not be taken.
     pub fn count(&self, reason: &'static str) {
-        *lock(&self.dropped.0).entry(reason).or_default() += 1;
+        self.refused(reason).inc();
+    }
+
+    /// The messages that could not be taken for this reason.
+    pub fn refused(&self, reason: &'static str) -> Counter {
+        self.telemetry.counter(names::SIP_MESSAGES_REFUSED, &[("reason", reason)])
     }
 
     /// Sends a message outside any transaction.

@@ -19,6 +19,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+use trunkline_runtime::telemetry::Counter;
 
 use super::door::response_address;
 use super::fields::Via;
@@ -194,6 +195,7 @@ fn serve(shared: &Arc<Shared>, mut transaction: Transaction) -> Option<ServerTra
         sender: transaction.tu_sender.clone(),
         request: request.clone(),
         answered: AtomicBool::new(false),
+        unavailable: shared.refused("unavailable"),
     });
     let invite = request.method() == Some(&Method::Invite);
     tokio::spawn(async move {
@@ -241,6 +243,8 @@ struct Pending {
     sender: TransactionEventSender,
     request: Message,
     answered: AtomicBool,
+    /// Counts the answer that there is no room, no lease or no time left.
+    unavailable: Counter,
 }
 
 impl std::fmt::Debug for Pending {
@@ -254,6 +258,9 @@ impl Respond for Pending {
         let status = response.status().unwrap_or(500);
         if status >= 200 && self.answered.swap(true, Ordering::AcqRel) {
             return;
+        }
+        if status == 503 {
+            self.unavailable.inc();
         }
         match Response::try_from(&response.to_bytes()[..]) {
             Ok(response) => {

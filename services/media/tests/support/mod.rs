@@ -51,6 +51,7 @@ pub struct Node {
     pub shutdown: Shutdown,
     pub served: tokio::task::JoinHandle<Result<(), trunkline_media::MediaError>>,
     pub health: Health,
+    pub telemetry: Telemetry,
 }
 
 pub fn id<T: std::str::FromStr<Err = IdError>>(text: &str) -> T {
@@ -84,11 +85,12 @@ impl World {
     pub async fn start(&self, config: MediaConfig) -> Node {
         let clock = Clock::system();
         let health = Health::new();
+        let telemetry = Telemetry::off();
         let platform = Platform {
             log: self.log.clone(),
             mint: Mint::system(clock.clone()),
             clock,
-            telemetry: Telemetry::off(),
+            telemetry: telemetry.clone(),
             data_dir: self.dir.path().to_owned(),
             node_id: self.node_id.clone(),
             health: health.clone(),
@@ -104,7 +106,7 @@ impl World {
         tokio::time::timeout(PATIENCE, ready.wait_for(|ready| *ready)).await.expect("ready in time").unwrap();
         let rpc =
             MediaServiceClient::new(tonic::transport::Endpoint::from_shared(rpc).unwrap().connect_lazy());
-        Node { sip, rpc, shutdown, served, health }
+        Node { sip, rpc, shutdown, served, health, telemetry }
     }
 
     /// Waits until the contacts log holds what `wanted` looks for, and gives all facts so far.
@@ -143,6 +145,13 @@ impl World {
 
 pub fn names(facts: &[Recorded<ContactFact>]) -> Vec<&'static str> {
     facts.iter().map(|recorded| recorded.fact.name()).collect()
+}
+
+/// The lines of the metric that counts refused SIP messages, as `reason count`.
+pub fn refused(node: &Node) -> Vec<String> {
+    let text = node.telemetry.metrics().render();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("trunkline_media_sip_messages_refused_total{"));
+    lines.map(|line| line.replace("reason=", "").replace(['"', '}'], "")).collect()
 }
 
 /// The cause of the end of each contact, in order of their ends.
