@@ -1,13 +1,13 @@
 //! The owner of the directory: takes the lease, folds its own log, and appends one outcome a revision.
 
 use tonic::Status;
-use trunkline_domain::directory::{Directory, Plan, plan};
+use trunkline_domain::directory::{Directory, Plan, Rejection, plan};
 use trunkline_domain::facts::{DirectoryFact, LogFact, Meta, Outcome, Recorded};
-use trunkline_domain::kernel::Projection;
+use trunkline_domain::kernel::{Decider, Projection};
 use trunkline_domain::vocabulary::{Cell, Epoch, EventId, Millis, Position, Timestamp};
 use trunkline_runtime::event_log::{LogError, ReadFrom};
 use trunkline_runtime::facts::{FactReader, FactWriter};
-use trunkline_runtime::grpc::{self, RejectionKind};
+use trunkline_runtime::grpc::{self, Refusal, RejectionKind};
 use trunkline_runtime::health::Component;
 use trunkline_runtime::host::owner::{Seat, hold};
 use trunkline_runtime::platform::Platform;
@@ -104,39 +104,22 @@ impl Owner<'_> {
     /// Applies an order as one revision. The outer error is the log's: the owner must begin again.
     async fn apply(&mut self, order: Order) -> Result<Result<Planned, Status>, LogError> {
         let now = self.platform.clock.now();
-        let directory = &self.state.directory;
-        let revision = directory.revision();
-        let effective_at = order.effective_at.unwrap_or(now);
-        if effective_at < directory.effective_at() {
-            let reason = format!(
-                "revision {revision} counts from {} on: a later one cannot count before",
-                directory.effective_at()
-            );
-            return Ok(Err(grpc::status_of(RejectionKind::FailedPrecondition, "REVISION_PENDING", reason)));
-        }
-        let plan = match self.plan(&order.document, effective_at) {
-            Err(problems) => return Ok(Ok(Planned { revision, result: Err(problems) })),
-            // The same document again, as by a client that did not hear the answer, is no change and no conflict.
-            Ok(plan) if plan.changes.is_empty() => {
+        let Order { document, command, traceparent } = order;
+        let revision = self.state.directory.revision();
+        // What the facts change, in words, for the answer; whether they may is decided below.
+        let planned = self.plan(&document, command.effective_at(now));
+        let author = command.author.clone();
+        let facts = match self.state.directory.decide(now, command) {
+            Ok(facts) if facts.is_empty() => {
                 return Ok(Ok(Planned { revision, result: Ok(Vec::new()) }));
             }
-            Ok(plan) => plan,
+            Ok(facts) => facts,
+            Err(Rejection::Problems(problems)) => {
+                return Ok(Ok(Planned { revision, result: Err(document.place(&problems)) }));
+            }
+            Err(rejection) => return Ok(Err(grpc::refuse(&Refused(&rejection)))),
         };
-        if order.base_revision != revision {
-            let reason = format!(
-                "the plan was made for revision {}, and {revision} is in force: plan again",
-                order.base_revision
-            );
-            return Ok(Err(grpc::status_of(RejectionKind::Conflict, "STALE_BASE", reason)));
-        }
-        let begin = DirectoryFact::RevisionApplied {
-            revision: revision + 1,
-            author: order.author.clone(),
-            effective_at,
-            source_sha256: order.source_sha256.clone(),
-        };
-        let facts = std::iter::once(begin).chain(plan.facts).collect();
-        let outcome = self.outcome(revision + 1, now, &order.traceparent, facts);
+        let outcome = self.outcome(revision + 1, now, &traceparent, facts);
         let ticket = match self.writer.append(&outcome) {
             Ok(ticket) => ticket,
             Err(error @ (LogError::TooLarge { .. } | LogError::Overloaded { .. })) => {
@@ -151,8 +134,8 @@ impl Owner<'_> {
         };
         let position = ticket.await?;
         self.see(position).await?;
-        tracing::info!(revision = revision + 1, author = order.author, "revision applied");
-        Ok(Ok(Planned { revision: revision + 1, result: Ok(plan.changes) }))
+        tracing::info!(revision = revision + 1, author, "revision applied");
+        Ok(Ok(Planned { revision: revision + 1, result: planned.map(|plan| plan.changes) }))
     }
 
     /// Folds the own log up to what was just appended: it counts only if a reader gets it.
@@ -204,5 +187,33 @@ impl Owner<'_> {
         };
         let facts = facts.into_iter().enumerate().map(recorded).collect();
         Outcome { epoch: self.writer.epoch(), consumed: Vec::new(), facts }
+    }
+}
+
+/// A rejection on its way over the wire.
+struct Refused<'a>(&'a Rejection);
+
+impl std::fmt::Display for Refused<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Refusal for Refused<'_> {
+    fn kind(&self) -> RejectionKind {
+        match self.0 {
+            Rejection::EffectiveInThePast { .. } | Rejection::Problems(_) => RejectionKind::InvalidArgument,
+            Rejection::RevisionPending { .. } => RejectionKind::FailedPrecondition,
+            Rejection::StaleBase { .. } => RejectionKind::Conflict,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self.0 {
+            Rejection::EffectiveInThePast { .. } => "EFFECTIVE_IN_THE_PAST",
+            Rejection::RevisionPending { .. } => "REVISION_PENDING",
+            Rejection::StaleBase { .. } => "STALE_BASE",
+            Rejection::Problems(_) => "PROBLEMS",
+        }
     }
 }

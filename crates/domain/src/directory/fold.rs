@@ -301,6 +301,39 @@ impl Directory {
         hasher.finish()
     }
 
+    /// Takes one fact into account.
+    pub(super) fn take(&mut self, fact: &DirectoryFact) {
+        let since = self.folding;
+        let key = fact.subject().map(|(_, key)| key).unwrap_or_default();
+        match fact {
+            DirectoryFact::RevisionApplied { revision, effective_at, .. } => {
+                self.folding = (*effective_at, *revision);
+                if *revision > self.revision {
+                    self.revision = *revision;
+                    self.effective_at = *effective_at;
+                }
+            }
+            DirectoryFact::OperatorDefined(it) => self.operators.put(key, since, Some(it.clone())),
+            DirectoryFact::CompanyDefined(it) => self.companies.put(key, since, Some(it.clone())),
+            DirectoryFact::SkillDefined(it) => self.skills.put(key, since, Some(it.clone())),
+            DirectoryFact::CalendarDefined(it) => self.calendars.put(key, since, Some(it.clone())),
+            DirectoryFact::QueueDefined(it) => self.queues.put(key, since, Some(it.clone())),
+            DirectoryFact::FlowDefined(it) => self.flows.put(key, since, Some(it.clone())),
+            DirectoryFact::NumberDefined(it) => self.numbers.put(key, since, Some(it.clone())),
+            DirectoryFact::AgentDefined(it) => {
+                self.by_sip_user.entry(it.sip_user.clone()).or_default().insert(it.agent_id.clone());
+                self.agents.put(key, since, Some(it.clone()));
+            }
+            DirectoryFact::ContractDefined(it) => {
+                let history = self.contracts.entry(it.contract_id.clone()).or_default();
+                history.versions.entry(it.version).or_insert_with(|| it.clone());
+            }
+            DirectoryFact::ApiKeyDefined(it) => self.api_keys.put(key, since, Some(it.clone())),
+            DirectoryFact::BlocklistEntryDefined(it) => self.blocklist.put(key, since, Some(it.clone())),
+            DirectoryFact::DefinitionRetired { kind, key } => self.retire(*kind, key.clone()),
+        }
+    }
+
     fn retire(&mut self, kind: DefinitionKind, key: String) {
         let since = self.folding;
         match kind {
@@ -330,35 +363,7 @@ impl Projection for Directory {
     type Event = Recorded<DirectoryFact>;
 
     fn fold(&mut self, event: &Recorded<DirectoryFact>) {
-        let since = self.folding;
-        let key = event.fact.subject().map(|(_, key)| key).unwrap_or_default();
-        match &event.fact {
-            DirectoryFact::RevisionApplied { revision, effective_at, .. } => {
-                self.folding = (*effective_at, *revision);
-                if *revision > self.revision {
-                    self.revision = *revision;
-                    self.effective_at = *effective_at;
-                }
-            }
-            DirectoryFact::OperatorDefined(it) => self.operators.put(key, since, Some(it.clone())),
-            DirectoryFact::CompanyDefined(it) => self.companies.put(key, since, Some(it.clone())),
-            DirectoryFact::SkillDefined(it) => self.skills.put(key, since, Some(it.clone())),
-            DirectoryFact::CalendarDefined(it) => self.calendars.put(key, since, Some(it.clone())),
-            DirectoryFact::QueueDefined(it) => self.queues.put(key, since, Some(it.clone())),
-            DirectoryFact::FlowDefined(it) => self.flows.put(key, since, Some(it.clone())),
-            DirectoryFact::NumberDefined(it) => self.numbers.put(key, since, Some(it.clone())),
-            DirectoryFact::AgentDefined(it) => {
-                self.by_sip_user.entry(it.sip_user.clone()).or_default().insert(it.agent_id.clone());
-                self.agents.put(key, since, Some(it.clone()));
-            }
-            DirectoryFact::ContractDefined(it) => {
-                let history = self.contracts.entry(it.contract_id.clone()).or_default();
-                history.versions.entry(it.version).or_insert_with(|| it.clone());
-            }
-            DirectoryFact::ApiKeyDefined(it) => self.api_keys.put(key, since, Some(it.clone())),
-            DirectoryFact::BlocklistEntryDefined(it) => self.blocklist.put(key, since, Some(it.clone())),
-            DirectoryFact::DefinitionRetired { kind, key } => self.retire(*kind, key.clone()),
-        }
+        self.take(&event.fact);
     }
 }
 

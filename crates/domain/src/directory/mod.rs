@@ -1,8 +1,8 @@
 //! The configuration of an operator: what is defined, from when, by whom.
 //!
 //! [`Directory`] is the fold of the directory log that every service keeps; it answers "what was in force at this
-//! instant". Changes begin as a [`Wanted`] configuration; [`plan`] compares it with what is: the answer is the facts of one
-//! revision, or every reason why not.
+//! instant". Changes begin as a [`Wanted`] configuration; [`plan`] compares it with what is, and the directory decides on
+//! [`ApplyRevision`]: the facts of one revision, or every reason why not.
 
 mod calendar;
 mod check;
@@ -14,6 +14,7 @@ mod fold;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
+mod revision;
 mod versions;
 
 pub use calendar::{CalendarError, day_start, parse_date};
@@ -21,3 +22,4 @@ pub use describe::span_text;
 pub use document::{Placed, Problem, Wanted, WantedContract};
 pub use fold::Directory;
 pub use plan::{Change, ChangeKind, Plan, plan};
+pub use revision::{ApplyRevision, Rejection};
