@@ -150,7 +150,8 @@ pub fn names(facts: &[Recorded<ContactFact>]) -> Vec<&'static str> {
 /// The lines of the metric that counts refused SIP messages, as `reason count`.
 pub fn refused(node: &Node) -> Vec<String> {
     let text = node.telemetry.metrics().render();
-    let lines = text.lines().filter_map(|line| line.strip_prefix("trunkline_media_sip_messages_refused_total{"));
+    let lines =
+        text.lines().filter_map(|line| line.strip_prefix("trunkline_media_sip_messages_refused_total{"));
     lines.map(|line| line.replace("reason=", "").replace(['"', '}'], "")).collect()
 }
 
