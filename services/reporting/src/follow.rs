@@ -7,7 +7,7 @@ use trunkline_domain::facts::{
     AgentFact, BillingFact, ContactFact, DirectoryFact, LogFact, Recorded, RoutingFact,
 };
 use trunkline_domain::reporting::INTERVAL;
-use trunkline_domain::vocabulary::Cell;
+use trunkline_domain::vocabulary::{Cell, Position};
 use trunkline_runtime::event_log::{LogError, ReadFrom, SharedLog};
 use trunkline_runtime::facts::FactReader;
 use trunkline_runtime::health::Component;
@@ -93,9 +93,16 @@ async fn read<F: Folded + Traced>(
     };
     let folded =
         telemetry.counter(names::FACTS_FOLDED, &[("service", "reporting"), ("log", F::LOG.as_str())]);
+    let cell_name = cell.to_string();
+    let at = telemetry.gauge(
+        names::FOLD_POSITION,
+        &[("service", "reporting"), ("log", F::LOG.as_str()), ("cell", &cell_name)],
+    );
+    let reached = |position: Position| at.set(i64::try_from(position.0).unwrap_or(i64::MAX));
     if let Some(end) = log.end(F::LOG, cell).await? {
         while let Some(delivered) = reader.next_to(end).await? {
             book.lock().take(cell, &delivered, reader.fence());
+            reached(delivered.position);
             folded.add(delivered.outcome.facts.len() as u64);
         }
     }
@@ -104,6 +111,7 @@ async fn read<F: Folded + Traced>(
         let delivered = reader.next().await?;
         let mut book = book.lock();
         book.take(cell, &delivered, reader.fence());
+        reached(delivered.position);
         for event in &delivered.outcome.facts {
             F::tell(telemetry, &book, event);
         }

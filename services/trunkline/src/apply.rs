@@ -55,7 +55,7 @@ pub(crate) async fn run(args: ApplyArgs) -> Result<(), Failure> {
     let plan = client
         .plan_directory(pb::PlanDirectoryRequest { file_name: file_name.clone(), document: document.clone() })
         .await
-        .map_err(|status| refused(&status))?
+        .map_err(|status| refused(&address, &status))?
         .into_inner();
     refuse_problems(&plan.problems)?;
     if plan.changes.is_empty() {
@@ -75,15 +75,22 @@ pub(crate) async fn run(args: ApplyArgs) -> Result<(), Failure> {
             base_revision: plan.base_revision,
         })
         .await
-        .map_err(|status| refused(&status))?
+        .map_err(|status| refused(&address, &status))?
         .into_inner();
     refuse_problems(&applied.problems)?;
     say(args.json, "applied", applied.revision, &applied.changes);
     Ok(())
 }
 
-fn refused(status: &tonic::Status) -> Failure {
-    Failure::world(format!("directory refused: {}", status.message()))
+fn refused(address: &str, status: &tonic::Status) -> Failure {
+    match trunkline_runtime::grpc::reason_of(status) {
+        Some(_) => Failure::world(format!("directory refused: {}", status.message())),
+        // Without a reason of ours nobody answered, or nobody of ours.
+        None => Failure::world(format!(
+            "could not ask directory at {address}: {}; is the cluster running?",
+            status.message()
+        )),
+    }
 }
 
 fn refuse_problems(problems: &[pb::Problem]) -> Result<(), Failure> {

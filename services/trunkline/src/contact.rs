@@ -122,7 +122,7 @@ fn print_text(lines: &[Line], cells: &[(Timestamp, String)], items: &[&Item]) {
                 item.line_id(),
                 item.measured_ms.0.to_string(),
                 item.billed_ms.0.to_string(),
-                item.price.to_string(),
+                format!("{} per {} s", item.price, item.price_per_ms.0 / 1000),
                 causes.join(" "),
             ]
         })
@@ -152,7 +152,8 @@ fn print_json(wanted: &ContactId, lines: &[Line], cells: &[(Timestamp, String)],
             let causes: Vec<&str> = item.causes.iter().map(|id| id.as_str()).collect();
             serde_json::json!({
                 "item_id": item.item_id.as_str(), "line_id": item.line_id(), "measured_ms": item.measured_ms.0,
-                "billed_ms": item.billed_ms.0, "causes": causes,
+                "billed_ms": item.billed_ms.0, "price": item.price.to_string(),
+                "price_per_ms": item.price_per_ms.0, "causes": causes,
             })
         })
         .collect();

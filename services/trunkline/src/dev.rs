@@ -3,7 +3,7 @@
 //! The services are the ones that run as processes of their own; here they share the log's handle and nothing else.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use trunkline_runtime::clock::Clock;
 use trunkline_runtime::config::{ConfigError, Settings};
 use trunkline_runtime::error_chain;
-use trunkline_runtime::event_log::{EmbeddedLog, EmbeddedOptions, SharedLog};
+use trunkline_runtime::event_log::{EmbeddedLog, EmbeddedOptions, MeteredLog, SharedLog};
 use trunkline_runtime::health::Health;
 use trunkline_runtime::mint::Mint;
 use trunkline_runtime::platform::{self, Endpoints, Platform};
@@ -69,6 +69,15 @@ impl LogSection {
         if self.cells == 0 || self.cells > 1024 {
             return Err("cells: a log has 1 to 1,024 cells".into());
         }
+        if self.segment_bytes > 1 << 30 {
+            return Err("segment_bytes: a segment has at most 1 GiB".into());
+        }
+        if self.record_bytes_max == 0 || self.record_bytes_max > 64 << 20 {
+            return Err("record_bytes_max: a record has 1 byte to 64 MiB".into());
+        }
+        if self.pending_count_max == 0 {
+            return Err("pending_count_max: at least one record must be able to wait".into());
+        }
         Ok(())
     }
 
@@ -86,16 +95,17 @@ impl LogSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct DevSection {
-    ops_listen: String,
-    /// Where the services listen for each other; port 0 takes a free one each.
-    grpc_ip: String,
+    ops_listen: SocketAddr,
+    /// Where the services listen for each other, each on a port of its own.
+    grpc_ip: IpAddr,
     /// How long the drain may take, in ms.
     drain_ms_max: u64,
 }
 
 impl Default for DevSection {
     fn default() -> Self {
-        Self { ops_listen: "127.0.0.1:0".into(), grpc_ip: "127.0.0.1".into(), drain_ms_max: 8_000 }
+        let ip = IpAddr::from([127, 0, 0, 1]);
+        Self { ops_listen: SocketAddr::new(ip, 0), grpc_ip: ip, drain_ms_max: 8_000 }
     }
 }
 
@@ -146,6 +156,7 @@ fn configure(args: &DevArgs) -> Result<Config, ConfigError> {
 pub(crate) fn create_log(data: &Path, cells: u32) -> Result<(), Failure> {
     let mint = Mint::system(Clock::system());
     let section = LogSection { cells, ..LogSection::default() };
+    section.check().map_err(Failure::usage)?;
     open_log(data, &section, &mint).map(drop)
 }
 
@@ -174,10 +185,10 @@ impl Listeners {
     const SERVICES: [&'static str; 6] =
         ["agent-state", "directory", "routing", "media", "reporting", "billing"];
 
-    fn bind(ip: &str) -> Result<Self, Failure> {
+    fn bind(ip: IpAddr) -> Result<Self, Failure> {
         let mut listeners = BTreeMap::new();
         for service in Self::SERVICES {
-            listeners.insert(service, bind(&format!("{ip}:0"))?);
+            listeners.insert(service, bind(SocketAddr::new(ip, 0))?);
         }
         Ok(Self(listeners))
     }
@@ -195,7 +206,7 @@ impl Listeners {
     }
 }
 
-fn bind(address: &str) -> Result<TcpListener, Failure> {
+fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address)
         .map_err(|error| Failure::world(format!("could not listen on {address}: {error}")))
 }
@@ -212,12 +223,12 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), Failure> {
     let telemetry = Telemetry::start(&config.telemetry, "trunkline", node_id.as_str())
         .map_err(|error| Failure::usage(error.to_string()))?;
     let log = Arc::new(open_log(&args.data, &config.log, &mint)?);
-    let shared: SharedLog = log.clone();
+    let shared: SharedLog = Arc::new(MeteredLog::new(log.clone(), &telemetry));
 
-    let mut listeners = Listeners::bind(&config.dev.grpc_ip)?;
+    let mut listeners = Listeners::bind(config.dev.grpc_ip)?;
     let grpc = listeners.addresses()?;
-    let http = bind(&config.gateway.http_listen.to_string())?;
-    let ops = bind(&config.dev.ops_listen)?;
+    let http = bind(config.gateway.http_listen)?;
+    let ops = bind(config.dev.ops_listen)?;
     let address = |service: &str| grpc.get(service).cloned().unwrap_or_default();
     let health = Health::new();
     let starting = health.component("dev");
@@ -289,6 +300,9 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), Failure> {
             () = stop.begun() => {}
             () = drain.any_begun() => {}
         }
+    }
+    if let Err(failure) = Addresses::remove(&args.data) {
+        tracing::warn!(reason = failure.message, "could not take the addresses away");
     }
     let cut = drain.run(Duration::from_millis(config.dev.drain_ms_max)).await;
     telemetry.flush().await;

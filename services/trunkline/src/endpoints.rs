@@ -40,6 +40,14 @@ impl Addresses {
         Ok(())
     }
 
+    /// Takes the file away: nobody answers there any more.
+    pub(crate) fn remove(data: &Path) -> Result<(), Failure> {
+        match std::fs::remove_file(data.join(FILE)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads what the cluster that runs on this data directory wrote.
     pub(crate) fn read(data: &Path) -> Result<Self, Failure> {
         let path: PathBuf = data.join(FILE);

@@ -22,7 +22,7 @@ pub(crate) struct TopicsArgs {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Make the five logs with this many cells; refuses a directory that has them with another number.
+    /// Make the five logs with this many cells, or add cells to them; refuses a directory that has more.
     Create {
         /// Partitions of each log.
         #[arg(long, default_value_t = 1)]

@@ -181,6 +181,11 @@ fn a_wrong_setting_ends_the_start_with_one_sentence_before_any_socket_opens() {
         ("telephony.port=1", "telephony"),
         ("log.cells=none", "log.cells"),
         ("log.cells=0", "a log has 1 to 1,024 cells"),
+        ("log.record_bytes_max=999999999999", "a record has 1 byte to 64 MiB"),
+        ("log.pending_count_max=0", "at least one record must be able to wait"),
+        ("log.segment_bytes=2000000000", "at most 1 GiB"),
+        ("dev.ops_listen=somewhere", "dev.ops_listen"),
+        ("dev.grpc_ip=banana", "dev.grpc_ip"),
         ("reporting.checkpoint_every_ms=1", "checkpoint_every_ms"),
         ("nonsense", "nonsense"),
     ] {

@@ -44,6 +44,25 @@ fn topics_are_created_once_with_their_cells_and_checked() {
     assert!(stderr.contains("has 2 cells, which cannot become 1"), "{stderr}");
     let (code, _, stderr) = topics(&["create", "--cells", "0"]);
     assert_eq!((code, stderr.as_str()), (Some(64), "trunkline: a log has at least one cell\n"));
+    let (code, _, stderr) = topics(&["create", "--cells", "1025"]);
+    assert_eq!((code, stderr.as_str()), (Some(64), "trunkline: cells: a log has 1 to 1,024 cells\n"));
+    let (code, stdout, _) = topics(&["create", "--cells", "3"]);
+    assert_eq!((code, stdout.matches("good").count()), (Some(0), 15), "cells may be added");
+}
+
+#[test]
+fn a_wrong_word_on_the_command_line_is_wrong_usage_and_help_is_not() {
+    for wrong in [&["bogus"][..], &["dev", "--bogus"], &["completions", "tcsh"], &["apply"], &[]] {
+        let (code, stdout, stderr) = told(&trunkline(wrong));
+        assert_eq!((code, stdout.as_str()), (Some(64), ""), "{wrong:?}: {stderr}");
+        assert!(
+            stderr.contains("Usage: trunkline") || stderr.contains("try '--help'"),
+            "{wrong:?}: {stderr}"
+        );
+    }
+    let (code, stdout, stderr) = told(&trunkline(&["topics", "--help"]));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(stdout.contains("Usage: trunkline topics"), "{stdout}");
 }
 
 #[test]
@@ -62,6 +81,11 @@ fn what_is_not_there_is_said_in_one_sentence() {
         ),
         (&["apply", "-f", "/nowhere.yaml"], 64, "could not read /nowhere.yaml"),
         (&["apply", "-f", DOCUMENT], 64, "is `trunkline dev --data "),
+        (
+            &["apply", "-f", DOCUMENT, "--server", "127.0.0.1:1"],
+            1,
+            "could not ask directory at 127.0.0.1:1: ",
+        ),
         (
             &["apply", "-f", DOCUMENT, "--effective-at", "tomorrow"],
             64,
@@ -123,5 +147,6 @@ fn a_document_applied_twice_changes_nothing_and_the_log_tells_it_by_filter() {
     assert!(!prose.contains("test-2001"), "no password in prose");
     cluster.quiet();
     cluster.stop();
+    assert!(!data.join("endpoints.json").exists(), "nobody answers there any more");
     verify(&data);
 }

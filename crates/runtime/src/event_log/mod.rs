@@ -13,10 +13,12 @@
 pub mod contract;
 pub mod embedded;
 mod fence;
+mod metered;
 mod ticket;
 
 pub use embedded::{EmbeddedLog, EmbeddedOptions, OpenError, OpenReport};
 pub use fence::{FenceState, LaneState, Verdict};
+pub use metered::MeteredLog;
 pub use ticket::{AppendTicket, Completion};
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The promise given for an append.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,14 +14,17 @@ use super::LogError;
 
 /// Resolves to the record's position when the record is durable, or to the reason why it is not (or may not be).
 /// Dropping it does not take the record back.
-#[derive(Debug)]
 #[must_use = "an append is not durable until its ticket says so"]
 pub struct AppendTicket {
     log: LogName,
     cell: Cell,
     outcome: oneshot::Receiver<Result<Position, LogError>>,
     poison: Option<Arc<AtomicBool>>,
+    observer: Option<Observer>,
 }
+
+/// Told once what a ticket resolved to.
+type Observer = Box<dyn FnOnce(&Result<Position, LogError>) + Send + Sync>;
 
 /// The log's end of an [`AppendTicket`]. Dropped unused, it resolves the ticket to [`LogError::Closed`].
 #[derive(Debug)]
@@ -30,13 +34,28 @@ impl AppendTicket {
     /// A ticket and what resolves it.
     pub fn new(log: LogName, cell: Cell) -> (Completion, Self) {
         let (sender, outcome) = oneshot::channel();
-        (Completion(sender), Self { log, cell, outcome, poison: None })
+        (Completion(sender), Self { log, cell, outcome, poison: None, observer: None })
     }
 
     /// The same ticket, which raises `flag` when it sees a failure.
     pub(crate) fn poisoning(mut self, flag: Arc<AtomicBool>) -> Self {
         self.poison = Some(flag);
         self
+    }
+
+    /// The same ticket, which tells `observer` what it resolves to, when its holder sees it.
+    pub(crate) fn observed(
+        mut self,
+        observer: impl FnOnce(&Result<Position, LogError>) + Send + Sync + 'static,
+    ) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+}
+
+impl fmt::Debug for AppendTicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AppendTicket({}/{})", self.log, self.cell)
     }
 }
 
@@ -55,6 +74,9 @@ impl Future for AppendTicket {
         let outcome = received.unwrap_or(Err(LogError::Closed { log: self.log, cell: self.cell }));
         if let (Err(_), Some(flag)) = (&outcome, &self.poison) {
             flag.store(true, Ordering::Release);
+        }
+        if let Some(observer) = self.observer.take() {
+            observer(&outcome);
         }
         Poll::Ready(outcome)
     }

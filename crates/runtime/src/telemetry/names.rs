@@ -45,10 +45,9 @@ metrics! {
     LOG_BYTES_APPENDED "trunkline.log.bytes.appended" "Bytes made durable, by log.";
     LOG_APPEND "trunkline.log.append.duration" "How long a record took to be durable, by log.";
     LOG_APPENDS_FAILED "trunkline.log.appends.failed" "Appends that failed, by log and reason.";
-    LOG_RECORDS_VOID "trunkline.log.records.void" "Records passed over because their epoch was superseded, by log.";
     // hosts
     OWNER_RESTARTS "trunkline.host.owner.restarts" "Times an owner began again from its lease, by resource kind and reason.";
-    FOLD_POSITION "trunkline.host.fold.position" "The last position folded, by service and log.";
+    FOLD_POSITION "trunkline.host.fold.position" "The last position folded, by service, log and cell.";
     FACTS_FOLDED "trunkline.host.facts.folded" "Facts folded, by service and log.";
     // billing and reporting
     ITEMS_RATED "trunkline.billing.items.rated" "Items rated.";
