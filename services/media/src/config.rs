@@ -75,8 +75,15 @@ impl MediaConfig {
         self.networks()?;
         let (min, max) = (self.register_expires_s_min, self.register_expires_s_max);
         within("register_expires_s_min", min, 1..=86_400)?;
-        within("register_expires_s_max", max, min..=604_800)?;
-        within("register_expires_s_default", self.register_expires_s_default, min..=max)?;
+        within("register_expires_s_max", max, 1..=604_800)?;
+        let default = self.register_expires_s_default;
+        // When the default is nobody's wish, the bound is to blame.
+        if default == Self::default().register_expires_s_default && !(min..=max).contains(&default) {
+            let (key, bound) = if default < min { ("min", "at most") } else { ("max", "at least") };
+            let other = "media.register_expires_s_default, which is";
+            return Err(format!("register_expires_s_{key}: expected {bound} {other} {default}"));
+        }
+        within("register_expires_s_default", default, min..=max)?;
         within("contact_count_max", self.contact_count_max, 1..=1_000_000)?;
         within("transaction_count_max", self.transaction_count_max, 1..=10_000_000)?;
         within("connection_count_max", self.connection_count_max, 0..=1_000_000)?;
@@ -178,6 +185,14 @@ mod tests {
             (
                 MediaConfig { register_expires_s_default: 5, ..MediaConfig::default() },
                 "register_expires_s_default: expected 10 to 3600",
+            ),
+            (
+                MediaConfig { register_expires_s_min: 500, ..MediaConfig::default() },
+                "register_expires_s_min: expected at most media.register_expires_s_default, which is 300",
+            ),
+            (
+                MediaConfig { register_expires_s_max: 200, ..MediaConfig::default() },
+                "register_expires_s_max: expected at least media.register_expires_s_default, which is 300",
             ),
             (MediaConfig { ring_ms: -1, ..MediaConfig::default() }, "ring_ms: expected 0 to"),
             (MediaConfig { lease_ttl_ms: 1, ..MediaConfig::default() }, "lease_ttl_ms: expected 300 to"),
