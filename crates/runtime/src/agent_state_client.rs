@@ -17,6 +17,8 @@ use crate::telemetry;
 
 /// The metadata key under which a follower names the leader's address; empty while there is none.
 pub const LEADER_KEY: &str = "trunkline-leader";
+/// The reason a leader gives that has too many commands waiting.
+pub const OVERLOADED: &str = "OVERLOADED";
 /// How long a call is tried altogether, unless said otherwise.
 pub const CALL_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long one attempt of it may take.
@@ -247,6 +249,17 @@ impl AgentStateClient {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.shared.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether nobody decided about the command: the same one, under the same command id, may be sent again and must be
+/// when its effect is needed. True also of a leader that has no room for it, which has taken nothing.
+pub fn undecided(status: &Status) -> bool {
+    status.metadata().contains_key(LEADER_KEY)
+        || grpc::reason_of(status) == Some(OVERLOADED)
+        || matches!(
+            status.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Internal | Code::Cancelled
+        )
 }
 
 enum Next {

@@ -7,7 +7,7 @@ use trunkline_domain::vocabulary::AgentId;
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::agent_state_service_server::AgentStateService;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
-use trunkline_runtime::agent_state_client::LEADER_KEY;
+use trunkline_runtime::agent_state_client::{LEADER_KEY, OVERLOADED};
 use trunkline_runtime::clock::Clock;
 use trunkline_runtime::grpc::{RejectionKind, status_of};
 use trunkline_runtime::mint::Mint;
@@ -75,7 +75,7 @@ fn unanswered(error: &ProposeError) -> Status {
             status
         }
         ProposeError::Overloaded => {
-            status_of(RejectionKind::ResourceExhausted, "OVERLOADED", error.to_string())
+            status_of(RejectionKind::ResourceExhausted, OVERLOADED, error.to_string())
         }
         ProposeError::TimedOut => status_of(RejectionKind::Unavailable, "NO_QUORUM", error.to_string()),
         ProposeError::Stopped(_) => status_of(RejectionKind::Unavailable, "STOPPED", error.to_string()),

@@ -12,7 +12,7 @@ use trunkline_proto::agent_state::v1 as agent_state;
 use trunkline_proto::contacts::v1::FlowOutReason;
 use trunkline_proto::media::v1 as media;
 use trunkline_proto::media::v1::media_service_client::MediaServiceClient;
-use trunkline_runtime::agent_state_client::AgentStateClient;
+use trunkline_runtime::agent_state_client::{AgentStateClient, undecided};
 use trunkline_runtime::clock::Clock;
 use trunkline_runtime::grpc;
 use trunkline_runtime::mint::Mint;
@@ -71,7 +71,7 @@ impl Effects {
             let answered = loop {
                 match client.reserve_agents(request.clone()).await {
                     Ok(response) => break answers_of(response.answers),
-                    Err(status) if unanswered(&status) => tokio::time::sleep(AGAIN_AFTER).await,
+                    Err(status) if undecided(&status) => tokio::time::sleep(AGAIN_AFTER).await,
                     Err(status) => break refused_all(&wishes, &status),
                 }
             };
@@ -169,7 +169,7 @@ impl Effects {
             loop {
                 match client.release_reservation(request.clone()).await {
                     Ok(_) => return,
-                    Err(status) if unanswered(&status) => tokio::time::sleep(AGAIN_AFTER).await,
+                    Err(status) if undecided(&status) => tokio::time::sleep(AGAIN_AFTER).await,
                     Err(status) => {
                         tracing::warn!(offer_id = %command.offer_id, %status, "a reservation was not released");
                         return;
@@ -185,7 +185,7 @@ impl Effects {
     }
 }
 
-/// Whether nobody decided: the same question may be asked again.
+/// Whether a media node has not decided: the same question may be asked again.
 fn unanswered(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
 }

@@ -10,6 +10,7 @@ use trunkline_proto::contacts::v1::FlowOutReason;
 use trunkline_proto::media::v1::OfferContactRequest;
 use trunkline_proto::routing::v1::ListQueuesRequest;
 use trunkline_runtime::event_log::{EventLog, ReadFrom};
+use trunkline_runtime::grpc::{RejectionKind, status_of};
 
 fn connected(offer: &OfferContactRequest) -> ContactFact {
     ContactFact::ContactConnected {
@@ -184,6 +185,31 @@ async fn a_contact_that_its_node_does_not_know_costs_the_agent_nothing() {
     floor.queues("two").await;
     assert_eq!(floor.next_offer().await.contact_id, "ctc_two");
     assert_eq!(floor.agent_state.state().rescinded.len(), 1);
+    process.stop().await;
+    floor.close().await;
+}
+
+#[tokio::test]
+async fn what_agent_state_did_not_decide_is_asked_again_so_that_no_agent_is_held_for_nothing() {
+    let mut floor = Floor::new().await;
+    let process = floor.start("routing").await;
+    // The reservation is made, but its answer is lost; and the release finds no room at first.
+    floor.agent_state.state().unheard.push(tonic::Status::internal("the answer broke off"));
+    floor.agent_state.comes("anna").await;
+    floor.queues("one").await;
+    let offer = floor.next_offer().await;
+    assert_eq!(offer.token, floor.agent_state.state().held["agt_anna"].2);
+
+    let busy = status_of(RejectionKind::ResourceExhausted, "OVERLOADED", "too many commands wait");
+    floor.agent_state.state().unheard.push(busy);
+    floor.hand.advance(Millis(17_000));
+    timely(async {
+        while floor.agent_state.state().rescinded.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(floor.agent_state.state().unheard.is_empty());
     process.stop().await;
     floor.close().await;
 }

@@ -37,6 +37,8 @@ pub struct State {
     /// Offers rescinded.
     pub rescinded: Vec<String>,
     answers: BTreeMap<String, api::ReserveAgentsResponse>,
+    /// How each of the next commands about reservations is answered, its effect aside.
+    pub unheard: Vec<Status>,
 }
 
 impl State {
@@ -53,6 +55,7 @@ impl State {
             refused: Vec::new(),
             rescinded: Vec::new(),
             answers: BTreeMap::new(),
+            unheard: Vec::new(),
         }
     }
 
@@ -214,6 +217,9 @@ macro_rules! unknown {
                 if let Some(ticket) = ticket {
                     ticket.await.unwrap();
                 }
+                if let Some(status) = self.state().unheard.pop() {
+                    return Err(status);
+                }
                 Ok(Response::new(response))
             }
 
@@ -224,6 +230,9 @@ macro_rules! unknown {
                 let it = request.into_inner();
                 let ticket = {
                     let mut state = self.state();
+                    if let Some(status) = state.unheard.pop() {
+                        return Err(status);
+                    }
                     assert_eq!(it.outcome(), api::ReservationOutcome::Rescinded, "routing may only rescind");
                     let fact = state.release(&it.agent_id, &it.offer_id, ReleaseOutcome::Rescinded);
                     state.rescinded.push(it.offer_id);
