@@ -70,6 +70,7 @@ impl Media {
             advertised: config.advertised_ip.map(|ip| SocketAddr::new(ip, address.port())),
             transaction_count_max: config.transaction_count_max,
             connection_count_max: config.connection_count_max,
+            trunks: networks,
         };
         let (clock, mint, telemetry) =
             (platform.clock.clone(), platform.mint.clone(), platform.telemetry.clone());
@@ -84,7 +85,7 @@ impl Media {
         }
         let rtp_ip = config.rtp_ip.unwrap_or(stack.local().ip());
         let registrar = Registrar::new(secret);
-        let node = Node::new(config, networks, platform, stack, plane, agent_state, rtp_ip, registrar);
+        let node = Node::new(config, platform, stack, plane, agent_state, rtp_ip, registrar);
         let node = Arc::new(node);
         node.platform.health.component("media").not_ready("has no lease yet");
         tokio::spawn(Arc::clone(&node).dispatch(requests));

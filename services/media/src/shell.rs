@@ -13,12 +13,12 @@ use trunkline_domain::facts::{ContactFact, ReleaseOutcome};
 use trunkline_domain::media::Phones;
 use trunkline_domain::vocabulary::{AgentId, Cell, ContactId, Epoch, Millis, OfferId, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
-use trunkline_runtime::agent_state_client::AgentStateClient;
+use trunkline_runtime::agent_state_client::{AgentStateClient, undecided};
 use trunkline_runtime::platform::Platform;
 use trunkline_runtime::telemetry::names;
 
 use crate::arrival;
-use crate::config::{MediaConfig, Network};
+use crate::config::MediaConfig;
 use crate::contact_task::{INBOX_LEN_MAX, Letter, run};
 use crate::generation::Generation;
 use crate::plane::{LegHandle, MediaPlane, PlaneEvent};
@@ -35,7 +35,6 @@ const RELEASE_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Node {
     pub config: MediaConfig,
     pub platform: Platform,
-    pub networks: Vec<Network>,
     pub rtp_ip: IpAddr,
     pub stack: Stack,
     pub plane: MediaPlane,
@@ -58,7 +57,6 @@ impl Node {
     #[allow(clippy::too_many_arguments, reason = "each is a different type and all are needed")]
     pub fn new(
         config: MediaConfig,
-        networks: Vec<Network>,
         platform: Platform,
         stack: Stack,
         plane: MediaPlane,
@@ -69,7 +67,6 @@ impl Node {
         Self {
             config,
             platform,
-            networks,
             rtp_ip,
             stack,
             plane,
@@ -129,9 +126,18 @@ impl Node {
         lock(&self.dialogs).remove(&(call_id.to_owned(), local_tag.to_owned()));
     }
 
+    /// A contact begins.
+    fn meet(&self, contact_id: ContactId, contact: mpsc::Sender<Letter>) {
+        if lock(&self.contacts).insert(contact_id, contact).is_none() {
+            self.platform.telemetry.gauge(names::CONTACTS_LIVE, &[]).add(1);
+        }
+    }
+
     /// A contact is over.
     pub fn forget(&self, contact_id: &ContactId, caller: Option<&Dialog>) {
-        lock(&self.contacts).remove(contact_id);
+        if lock(&self.contacts).remove(contact_id).is_some() {
+            self.platform.telemetry.gauge(names::CONTACTS_LIVE, &[]).add(-1);
+        }
         if let Some(caller) = caller {
             self.unexpect(&caller.call_id, &caller.local_tag);
         }
@@ -150,12 +156,10 @@ impl Node {
         match fact {
             ContactFact::ContactArrived { .. } => {
                 self.platform.telemetry.counter(names::CONTACTS_ARRIVED, &[]).inc();
-                self.platform.telemetry.gauge(names::CONTACTS_LIVE, &[]).add(1);
             }
             ContactFact::ContactEnded { cause, .. } => {
                 let labels = [("cause", cause.as_str())];
                 self.platform.telemetry.counter(names::CONTACTS_ENDED, &labels).inc();
-                self.platform.telemetry.gauge(names::CONTACTS_LIVE, &[]).add(-1);
             }
             _ => {}
         }
@@ -203,11 +207,6 @@ impl Node {
     }
 
     fn invite(self: &Arc<Self>, transaction: ServerTransaction) {
-        let ip = transaction.source.address.ip();
-        if !self.networks.iter().any(|network| network.contains(ip)) {
-            info!("an INVITE from outside the trunks was refused");
-            return transaction.responder.respond(Message::response(&transaction.request, 403, "trunkline"));
-        }
         let generation = self.generation().filter(|_| !self.draining.load(Ordering::Acquire));
         let Some(generation) = generation else {
             return transaction.responder.respond(unavailable(&transaction.request));
@@ -218,7 +217,7 @@ impl Node {
         let transaction = ServerTransaction { signals: mpsc::unbounded_channel().1, ..transaction };
         let arrival = arrival::arrive(self, transaction);
         let contact_id = arrival.invited.contact_id.clone();
-        lock(&self.contacts).insert(contact_id.clone(), outbox.clone());
+        self.meet(contact_id.clone(), outbox.clone());
         if let Some(dialog) = &arrival.caller.dialog {
             self.expect(&dialog.call_id, &dialog.local_tag, outbox.clone());
         }
@@ -312,7 +311,7 @@ impl Node {
             loop {
                 match client.release_reservation(request.clone()).await {
                     Ok(_) => return,
-                    Err(status) if asked_in_vain(&status) => tokio::time::sleep(RELEASE_PAUSE).await,
+                    Err(status) if undecided(&status) => tokio::time::sleep(RELEASE_PAUSE).await,
                     Err(status) => {
                         info!(%offer_id, reason = status.message(), "a release was refused");
                         return;
@@ -321,15 +320,6 @@ impl Node {
             }
         });
     }
-}
-
-/// Whether nobody who knows has answered.
-fn asked_in_vain(status: &tonic::Status) -> bool {
-    use tonic::Code;
-    matches!(
-        status.code(),
-        Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Internal | Code::Cancelled
-    ) || status.metadata().contains_key(trunkline_runtime::agent_state_client::LEADER_KEY)
 }
 
 fn outcome_on_wire(outcome: ReleaseOutcome) -> api::ReservationOutcome {

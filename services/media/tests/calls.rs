@@ -136,6 +136,21 @@ async fn a_refused_accept_gives_no_audio_and_the_caller_waits_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_is_repeated_while_agent_state_has_no_room_for_it() {
+    let world = World::new().await;
+    let mut node = world.start(world.config()).await;
+    world.agent_state.busy.store(2, Ordering::Release);
+    let mut caller = Ua::new(node.sip).await;
+    caller.call("4930111111", SALES, "busy-release").await;
+    let contact_id = waiting(&world).await;
+    // Nobody's phone is registered: the offer fails at once, and its reservation must be given back.
+    node.rpc.offer_contact(offer(&contact_id, 1, 1)).await.unwrap();
+    let mut released = world.agent_state.released.lock().await;
+    let released = tokio::time::timeout(PATIENCE, released.recv()).await.expect("it was released").unwrap();
+    assert_eq!(released, ("ofr_1".to_owned(), ReservationOutcome::Failed));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_phone_that_declines_is_a_fact_and_one_that_rings_is_cancelled_when_the_caller_leaves() {
     let world = World::new().await;
     let mut node = world.start(world.config()).await;
@@ -369,4 +384,57 @@ async fn a_node_without_its_lease_takes_no_call_and_takes_them_again_with_a_new_
     caller.call("4930111111", SALES, "lease-again").await;
     waiting(&world).await;
     assert!(caller.silent_for(Duration::from_millis(1)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_that_names_a_dead_tcp_address_holds_up_nobody_else() {
+    // A listener whose queue is full takes no connection and refuses none.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let dead = socket.listen(1).unwrap();
+    let address = dead.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) =
+        tokio::time::timeout(Duration::from_millis(500), tokio::net::TcpStream::connect(address)).await
+    {
+        queued.push(stream.unwrap());
+    }
+
+    let world = World::new().await;
+    let mut node = world.start(world.config()).await;
+    let mut caller = Ua::new(node.sip).await;
+    caller.call("4930111111", SALES, "dead-tcp").await;
+    let contact_id = waiting(&world).await;
+    let phone = phone(&world, &node).await;
+    let ringing = offer_until_it_rings(&world, &mut node, &phone, &contact_id).await;
+    let ok = Message::response(&ringing, 200, "phone")
+        .with("Contact", format!("<sip:phone@{address};transport=tcp>"))
+        .with_body("application/sdp", phone.sdp());
+    phone.send(&ok).await;
+    world.fact("ContactConnected").await;
+    // It never hears an ACK, so it says so again and again.
+    for round in 0..3 {
+        for _ in 0..8 {
+            phone.send(&ok).await;
+        }
+        let mut other = Ua::new(node.sip).await;
+        other.call("4930222222", SALES, &format!("meanwhile-{round}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_strangers_leaves_room_for_the_calls_of_the_trunks() {
+    let world = World::new().await;
+    let mut config = world.config();
+    (config.transaction_count_max, config.trunks) = (20, vec!["127.0.0.2".to_owned()]);
+    let node = world.start(config).await;
+    let mut stranger = Ua::new(node.sip).await;
+    for number in 0..40 {
+        // Nobody acknowledges the refusals.
+        let invite = stranger.invite("4930111111", SALES, &format!("flood-{number}"));
+        stranger.send(&invite).await;
+        assert_eq!(stranger.answer(Method::Invite).await.status(), Some(403));
+    }
+    let mut trunk = Ua::at("127.0.0.2", node.sip).await;
+    trunk.call("4930111111", SALES, "amid-the-flood").await;
 }

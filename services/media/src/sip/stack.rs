@@ -23,9 +23,14 @@ use super::fields::Uri;
 use super::message::{Message, Method};
 use super::tcp;
 use super::transactions::Transactions;
+use crate::config::Network;
 
 /// How long a 2xx may be retransmitted to us, and so how long its ACK is kept: 64·T1.
 const ACK_KEPT_FOR: Duration = Duration::from_secs(32);
+
+/// How many finished transactions may be remembered for each that may be open, before requests that begin no call are
+/// answered 503: they are kept for 64·T1 to recognise retransmissions.
+const FINISHED_FACTOR: usize = 10;
 
 /// What the network is asked to be.
 #[derive(Debug, Clone)]
@@ -38,6 +43,8 @@ pub struct StackConfig {
     pub transaction_count_max: usize,
     /// TCP connections that may be open.
     pub connection_count_max: usize,
+    /// Where an INVITE that begins a dialog may come from; every other one is answered 403.
+    pub trunks: Vec<Network>,
 }
 
 /// How a message travels.
@@ -294,13 +301,22 @@ impl Shared {
                 if invite_2xx {
                     let known = lock(&self.acks).get(&ack_key(&message)).cloned();
                     if let Some((ack, target)) = known {
-                        self.send(&ack, target).await;
+                        self.acknowledge_again(&ack, target).await;
                         return None;
                     }
                 }
+                let invites = message.method() == Some(&Method::Invite);
+                if invites && message.to_tag().is_none() && !self.of_a_trunk(source) {
+                    // Without a transaction, so that strangers cannot fill the table.
+                    self.count("invite from outside the trunks");
+                    return Some(Message::response(&message, 403, "refused"));
+                }
                 let new =
                     !matches!(message.method(), None | Some(Method::Ack | Method::Cancel | Method::Bye));
-                if new && self.transactions.count() >= self.config.transaction_count_max {
+                let count_max = self.config.transaction_count_max;
+                let remembers_too_much =
+                    !invites && self.transactions.finished_count() >= FINISHED_FACTOR * count_max;
+                if new && (self.transactions.count() >= count_max || remembers_too_much) {
                     self.count("overloaded");
                     return Some(Message::response(&message, 503, "overloaded").with("Retry-After", "5"));
                 }
@@ -319,6 +335,22 @@ impl Shared {
     }
 
     /// Counts a message that could not be taken.
+    fn of_a_trunk(&self, source: Peer) -> bool {
+        self.config.trunks.iter().any(|network| network.contains(source.address.ip()))
+    }
+
+    /// Never waits for a connection: whoever reads the socket calls this, and the peer says where to.
+    async fn acknowledge_again(self: &Arc<Self>, ack: &Message, target: Peer) {
+        match target.transport {
+            Transport::Udp => self.send(ack, target).await,
+            Transport::Tcp => {
+                if let Some(flow) = self.flows.open(target.address) {
+                    flow.write(ack.to_bytes());
+                }
+            }
+        }
+    }
+
     pub fn count(&self, reason: &'static str) {
         self.refused(reason).inc();
     }

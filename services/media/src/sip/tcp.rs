@@ -45,14 +45,21 @@ impl Flow {
     }
 }
 
+impl Flows {
+    /// The open connection to an address, if there is one.
+    pub fn open(&self, address: SocketAddr) -> Option<Flow> {
+        lock(&self.0).get(&address).cloned()
+    }
+}
+
 /// The connection to an address: the open one, or a new one.
 ///
 /// Boxed, because what is read on a connection may need another one.
 pub(super) fn flow(shared: &Arc<Shared>, address: SocketAddr) -> BoxFuture<'static, std::io::Result<Flow>> {
     let shared = Arc::clone(shared);
     Box::pin(async move {
-        if let Some(flow) = lock(&shared.flows.0).get(&address) {
-            return Ok(flow.clone());
+        if let Some(flow) = shared.flows.open(address) {
+            return Ok(flow);
         }
         let stream = tokio::time::timeout(STALL_MAX, TcpStream::connect(address)).await??;
         run(&shared, stream, address).await

@@ -69,6 +69,11 @@ impl Transactions {
         self.endpoint.inner.transactions.len()
     }
 
+    /// Transactions that are over and remembered for their retransmissions.
+    pub fn finished_count(&self) -> usize {
+        self.endpoint.inner.finished_transactions.len()
+    }
+
     /// Turns new server transactions into ours.
     pub fn accept(
         &self,

@@ -14,6 +14,7 @@ use trunkline_proto::agent_state::v1::agent_state_service_server::{
 use trunkline_proto::agent_state::v1::*;
 use trunkline_runtime::event_log::SharedLog;
 use trunkline_runtime::facts::FactWriter;
+use trunkline_runtime::grpc::{RejectionKind, status_of};
 
 /// The twin, and what it was asked.
 pub struct FakeAgentState {
@@ -23,6 +24,8 @@ pub struct FakeAgentState {
     pub grants: AtomicBool,
     /// Whether leases are kept.
     pub renews: AtomicBool,
+    /// How many releases are refused because too much waits, before one is taken.
+    pub busy: AtomicU64,
     /// Every release, as `offer outcome`.
     pub released: Mutex<mpsc::UnboundedReceiver<(String, ReservationOutcome)>>,
     releases: mpsc::UnboundedSender<(String, ReservationOutcome)>,
@@ -40,6 +43,7 @@ impl FakeAgentState {
             epoch: AtomicU64::new(100),
             grants: AtomicBool::new(true),
             renews: AtomicBool::new(true),
+            busy: AtomicU64::new(0),
             released: Mutex::new(released),
             releases,
         });
@@ -126,6 +130,10 @@ impl AgentStateService for Service {
         request: Request<ReleaseReservationRequest>,
     ) -> Result<Response<ReleaseReservationResponse>, Status> {
         let it = request.into_inner();
+        let busy = |left: u64| left.checked_sub(1);
+        if self.0.busy.fetch_update(Ordering::AcqRel, Ordering::Acquire, busy).is_ok() {
+            return Err(status_of(RejectionKind::ResourceExhausted, "OVERLOADED", "too many commands wait"));
+        }
         let _ = self.0.releases.send((it.offer_id.clone(), it.outcome()));
         Ok(Response::new(ReleaseReservationResponse { released: true }))
     }

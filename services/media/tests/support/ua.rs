@@ -21,7 +21,12 @@ pub struct Ua {
 
 impl Ua {
     pub async fn new(peer: SocketAddr) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        Self::at("127.0.0.1", peer).await
+    }
+
+    /// One that sends from this address.
+    pub async fn at(ip: &str, peer: SocketAddr) -> Self {
+        let socket = UdpSocket::bind((ip, 0)).await.unwrap();
         let address = socket.local_addr().unwrap();
         Self { socket, peer, address, branch: 0 }
     }
