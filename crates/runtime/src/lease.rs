@@ -95,7 +95,9 @@ impl Lease {
             };
             match answer {
                 Ok(granted) => {
-                    let until = sent_at + ttl;
+                    // Deadlines made here are judged by agent-state's time, which never falls.
+                    let moved = clock.not_before(Timestamp(granted.expires_at_ms) - ttl);
+                    let until = sent_at + moved + ttl;
                     let previous = (granted.previous_renewed_at_ms != 0)
                         .then_some(Timestamp(granted.previous_renewed_at_ms));
                     tracing::info!(resource, epoch = granted.epoch, "lease taken");
@@ -242,10 +244,11 @@ impl Keeper {
                 answer = self.client.renew_lease(self.request.clone()) => answer,
             };
             match answer {
-                Ok(_) => {
-                    until = sent_at + self.ttl;
+                Ok(renewed) => {
+                    let moved = self.clock.not_before(Timestamp(renewed.expires_at_ms) - self.ttl);
+                    until = sent_at + moved + self.ttl;
                     self.state.send_replace(State::Held { until });
-                    renew_at = sent_at + pause;
+                    renew_at = sent_at + moved + pause;
                 }
                 Err(status) if unreachable(&status) => {
                     renew_at = self.clock.now() + Millis((pause.0 / 4).max(5))

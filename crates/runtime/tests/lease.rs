@@ -201,3 +201,16 @@ async fn waiting_for_a_lease_ends_with_shutdown_and_a_wrong_request_at_once() {
     scene.fake.state().trouble.push_back(Trouble::Refused(Status::invalid_argument("no such resource")));
     assert!(matches!(scene.acquire().await, Err(LeaseError::Refused { .. })));
 }
+
+#[tokio::test]
+async fn who_takes_a_lease_is_not_behind_the_time_of_agent_state_and_holds_it_all_the_same() {
+    let mut scene = Scene::new();
+    scene.clock = Clock::system();
+    // The clock of this machine was set back an hour, agent-state has seen the time before.
+    let seen = scene.clock.now() + Millis(3_600_000);
+    scene.fake.state().expires_at_ms = (seen + TTL).0;
+    let lease = scene.acquire().await.unwrap();
+    let now = scene.clock.now();
+    assert!(now >= seen, "a deadline made now is not in the past for agent-state");
+    assert!(lease.valid(now));
+}

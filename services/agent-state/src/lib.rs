@@ -16,6 +16,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use tonic::service::Routes;
+use trunkline_domain::vocabulary::Millis;
 use trunkline_proto::agent_state::v1::agent_state_service_server::AgentStateServiceServer;
 use trunkline_runtime::grpc;
 use trunkline_runtime::health::Component;
@@ -195,6 +196,11 @@ async fn watch(
         let (outbox, leases) = {
             let view = consensus.machine().view();
             let state = view.machine.state();
+            // Commands proposed here must not seem older than what was applied.
+            let moved = platform.clock.not_before(state.now);
+            if moved > Millis::from_secs(5) {
+                tracing::warn!(moved_ms = moved.0, "the clock was behind the time of agent-state");
+            }
             let first = state.outbox.first_key_value().map(|(key, _)| key.index);
             let held = state.leases.values().filter(|lease| lease.holding.is_some()).count();
             (first.map_or(0, |first| standing.applied_index.saturating_sub(first) + 1), held)

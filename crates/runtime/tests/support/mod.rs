@@ -39,6 +39,8 @@ pub struct State {
     pub applied: Vec<String>,
     /// What the next requests meet instead of an answer.
     pub trouble: VecDeque<Trouble>,
+    /// When every lease is said to expire, in ms.
+    pub expires_at_ms: i64,
     /// `traceparent` of the last request.
     pub traceparent: String,
 }
@@ -134,7 +136,8 @@ macro_rules! fake {
                         Ok(state.index)
                     }
                 })?;
-                Ok(Response::new(AcquireLeaseResponse { epoch, expires_at_ms: 0, previous_renewed_at_ms: 77 }))
+                let expires_at_ms = self.state().expires_at_ms;
+                Ok(Response::new(AcquireLeaseResponse { epoch, expires_at_ms, previous_renewed_at_ms: 77 }))
             }
 
             async fn renew_lease(
