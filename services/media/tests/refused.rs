@@ -34,10 +34,11 @@ async fn a_message_beyond_the_transactions_and_one_that_is_none_are_counted_and_
     let ringing = caller.invite("4930111111", SALES, "it-rings");
     caller.send(&ringing).await;
     caller.until(|m| m.status() == Some(180)).await;
+    let noise = Ua::new(node.sip).await;
+    noise.raw(b"\r\n\r\n").await;
+    noise.raw(b"  \r\n").await;
+    noise.raw(b"hello").await;
     let mut other = Ua::new(node.sip).await;
-    other.raw(b"\r\n\r\n").await;
-    other.raw(b"  \r\n").await;
-    other.raw(b"hello").await;
     // Read behind the others: what is counted here was counted before.
     let invite = other.invite("4930111112", SALES, "one-too-many");
     other.send(&invite).await;

@@ -152,7 +152,8 @@ pub fn refused(node: &Node) -> Vec<String> {
     let text = node.telemetry.metrics().render();
     let lines =
         text.lines().filter_map(|line| line.strip_prefix("trunkline_media_sip_messages_refused_total{"));
-    lines.map(|line| line.replace("reason=", "").replace(['"', '}'], "")).collect()
+    let counted = lines.filter(|line| !line.ends_with(" 0"));
+    counted.map(|line| line.replace("reason=", "").replace(['"', '}'], "")).collect()
 }
 
 /// The cause of the end of each contact, in order of their ends.
