@@ -13,11 +13,15 @@
 pub mod contract;
 pub mod embedded;
 mod fence;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod metered;
 mod ticket;
 
 pub use embedded::{EmbeddedLog, EmbeddedOptions, OpenError, OpenReport};
 pub use fence::{FenceState, LaneState, Verdict};
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaLog, KafkaOpenError, KafkaOptions};
 pub use metered::MeteredLog;
 pub use ticket::{AppendTicket, Completion};
 

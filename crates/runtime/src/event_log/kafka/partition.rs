@@ -1,0 +1,325 @@
+//! Appending to one partition: what is under way, in order, and the producer that carries it.
+//!
+//! A partition has a producer of its own, made with its first append: so what fails together is what stands behind each
+//! other, and nothing else. A producer lives until one of its records fails. Then everything under way in it fails, it
+//! is emptied and dropped, and the next append, a fence record, begins another one. What it had already sent may still
+//! come to be in the log, but only as an unbroken prefix: the broker refuses a batch whose predecessor it does not have.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::Message;
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig, ThreadedProducer,
+};
+use trunkline_domain::vocabulary::{Cell, LogName, Position};
+
+use super::client::{Voice, log_error, partition_of, words};
+use super::{KafkaOptions, wire};
+use crate::event_log::{AppendTicket, Completion, LogError, Record};
+
+type Line = ThreadedProducer<Reports>;
+
+/// A record whose acknowledgement is awaited.
+struct InFlight {
+    /// Of the append, counted over the life of the partition: a report of an older producer finds no match.
+    number: usize,
+    lane: String,
+    size: usize,
+    since: Instant,
+    completion: Completion,
+}
+
+enum Phase {
+    Open,
+    Closing,
+    Closed,
+}
+
+struct State {
+    phase: Phase,
+    line: Option<Line>,
+    in_flight: VecDeque<InFlight>,
+    pending_bytes: usize,
+    next_number: usize,
+    /// Lanes with a failed append and no fence record since.
+    interrupted: BTreeSet<String>,
+    /// Records kept back while a case of the contract wants nothing to become durable.
+    held: Option<Vec<(usize, Record)>>,
+}
+
+/// One partition as its appenders see it.
+pub struct Partition {
+    log: LogName,
+    cell: Cell,
+    topic: String,
+    options: Arc<KafkaOptions>,
+    voice: Voice,
+    state: Mutex<State>,
+}
+
+/// Where a producer reports to.
+pub struct Reports {
+    partition: Weak<Partition>,
+    voice: Voice,
+}
+
+impl Partition {
+    /// A partition nobody has appended to.
+    pub fn new(log: LogName, cell: Cell, options: Arc<KafkaOptions>) -> Self {
+        let state = State {
+            phase: Phase::Open,
+            line: None,
+            in_flight: VecDeque::new(),
+            pending_bytes: 0,
+            next_number: 0,
+            interrupted: BTreeSet::new(),
+            held: None,
+        };
+        let topic = options.topic(log);
+        Self { log, cell, topic, options, voice: Voice::default(), state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock and leaves the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a record to the producer.
+    pub fn append(self: &Arc<Self>, record: Record) -> Result<AppendTicket, LogError> {
+        let (log, cell) = (self.log, self.cell);
+        let (size, size_max) = (record.size(), self.options.record_bytes_max);
+        if size > size_max {
+            return Err(LogError::TooLarge { log, size, size_max });
+        }
+        let mut state = self.state();
+        if !matches!(state.phase, Phase::Open) {
+            return Err(LogError::Closed { log, cell });
+        }
+        let pending_count = state.in_flight.len();
+        let bytes_full = pending_count > 0 && state.pending_bytes + size > self.options.pending_bytes_max;
+        if pending_count >= self.options.pending_count_max || bytes_full {
+            return Err(LogError::Overloaded { log, cell, pending_count });
+        }
+        if record.sequence != 0 && state.interrupted.contains(&record.lane) {
+            return Err(LogError::Interrupted { log, cell, lane: record.lane });
+        }
+        let number = state.next_number;
+        if let Some(held) = &mut state.held {
+            held.push((number, record.clone()));
+        } else if let Err(error) = self.send(&mut state, number, &record) {
+            drop(state);
+            if !matches!(error, LogError::Overloaded { .. } | LogError::TooLarge { .. }) {
+                // A producer that refuses for another reason takes nothing ever again.
+                self.fail(error.clone());
+            }
+            return Err(error);
+        }
+        state.next_number += 1;
+        state.pending_bytes += size;
+        if record.sequence == 0 {
+            state.interrupted.remove(&record.lane);
+        }
+        let (completion, ticket) = AppendTicket::new(log, cell);
+        state.in_flight.push_back(InFlight {
+            number,
+            lane: record.lane,
+            size,
+            since: Instant::now(),
+            completion,
+        });
+        Ok(ticket)
+    }
+
+    /// Under the lock, so that librdkafka has records in the order they were taken in.
+    fn send(self: &Arc<Self>, state: &mut State, number: usize, record: &Record) -> Result<(), LogError> {
+        let (log, cell) = (self.log, self.cell);
+        let failed = |error: &KafkaError| log_error(log, cell, "append to the end", error);
+        if state.line.is_none() {
+            let reports = Reports { partition: Arc::downgrade(self), voice: self.voice.clone() };
+            let line = self.options.producer().create_with_context(reports);
+            state.line = Some(line.map_err(|error| failed(&error))?);
+        }
+        let Some(line) = &state.line else { return Err(LogError::Closed { log, cell }) };
+        let message = BaseRecord::<(), [u8], usize>::with_opaque_to(&self.topic, number)
+            .partition(partition_of(cell))
+            .payload(&record.payload[..])
+            .headers(wire::headers(record));
+        line.send(message).map_err(|(error, _)| match error.rdkafka_error_code() {
+            Some(Code::QueueFull) => LogError::Overloaded { log, cell, pending_count: state.in_flight.len() },
+            Some(Code::MessageSizeTooLarge) => {
+                LogError::TooLarge { log, size: record.size(), size_max: self.options.record_bytes_max }
+            }
+            _ => failed(&error),
+        })
+    }
+
+    /// A producer's report about one append.
+    fn report(&self, number: usize, outcome: Result<i64, KafkaError>) {
+        let offset = match outcome {
+            Ok(offset) => offset,
+            Err(error) => {
+                if self.awaits(number) {
+                    self.fail(self.refusal(&error));
+                }
+                return;
+            }
+        };
+        let mut state = self.state();
+        match state.in_flight.front() {
+            Some(first) if first.number == number => {}
+            // Of a producer that was given up.
+            _ => return,
+        }
+        let Some(acknowledged) = state.in_flight.pop_front() else { return };
+        state.pending_bytes -= acknowledged.size;
+        drop(state);
+        // An acknowledged record has an offset.
+        acknowledged.completion.resolve(Ok(Position(offset.max(0) as u64)));
+    }
+
+    fn awaits(&self, number: usize) -> bool {
+        let state = self.state();
+        let (first, last) = (state.in_flight.front(), state.in_flight.back());
+        first.is_some_and(|first| first.number <= number) && last.is_some_and(|last| number <= last.number)
+    }
+
+    fn refusal(&self, error: &KafkaError) -> LogError {
+        let (log, cell, action) = (self.log, self.cell, "append to the end");
+        match error.rdkafka_error_code() {
+            Some(Code::MessageSizeTooLarge) => {
+                let reason = format!(
+                    "the broker finds a batch too large; max.message.bytes of topic {} must be at least {}",
+                    self.topic,
+                    self.options.batch_bytes_max()
+                );
+                LogError::Io { log, cell, action, reason }
+            }
+            Some(Code::Fatal | Code::GaplessGuarantee) => {
+                let reason = format!("{}{}", words(error), self.voice.last());
+                LogError::Io { log, cell, action, reason }
+            }
+            _ => log_error(log, cell, action, error),
+        }
+    }
+
+    /// Everything under way fails, and the lanes it belonged to take nothing but a fence record.
+    fn fail(&self, error: LogError) {
+        let mut state = self.state();
+        let failed = std::mem::take(&mut state.in_flight);
+        let line = state.line.take();
+        state.pending_bytes = 0;
+        if let Some(held) = &mut state.held {
+            held.clear();
+        }
+        state.interrupted.extend(failed.iter().map(|append| append.lane.clone()));
+        drop(state);
+        if let Some(line) = line {
+            give_up(line);
+        }
+        for append in failed {
+            append.completion.resolve(Err(error.clone()));
+        }
+    }
+
+    /// Fails what has waited for longer than the deadline of an append, and what is behind it.
+    pub fn expire(&self) {
+        let deadline = self.options.append_deadline;
+        let late = self.state().in_flight.front().is_some_and(|first| first.since.elapsed() > deadline);
+        if late {
+            let reason = format!("no broker acknowledged it within {deadline:?}{}", self.voice.last());
+            self.fail(LogError::Io { log: self.log, cell: self.cell, action: "append to the end", reason });
+        }
+    }
+
+    /// Takes nothing more.
+    pub fn begin_close(self: &Arc<Self>) {
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Open) {
+            state.phase = Phase::Closing;
+        }
+        drop(state);
+        self.release();
+    }
+
+    /// Waits until what was taken is acknowledged, no longer than an append may take; what is not by then fails.
+    pub fn finish_close(&self) {
+        let line = self.state().line.clone();
+        if let Some(line) = line {
+            let until = Instant::now() + self.options.append_deadline;
+            // The flush ends when nothing waits in the client; the reports may still be on their way to us.
+            let _ = line.flush(self.options.append_deadline);
+            while !self.state().in_flight.is_empty() && Instant::now() < until {
+                line.poll(Duration::from_millis(5));
+            }
+        }
+        self.state().phase = Phase::Closed;
+        self.fail(LogError::Closed { log: self.log, cell: self.cell });
+    }
+
+    /// Keeps back what is appended from now on.
+    #[cfg(feature = "contract")]
+    pub fn hold(&self) {
+        self.state().held.get_or_insert_default();
+    }
+
+    /// Sends what was kept back.
+    pub fn release(self: &Arc<Self>) {
+        let mut state = self.state();
+        let mut refused = None;
+        for (number, record) in state.held.take().unwrap_or_default() {
+            if let Err(error) = self.send(&mut state, number, &record) {
+                refused = Some(error);
+                break;
+            }
+        }
+        drop(state);
+        if let Some(error) = refused {
+            self.fail(error);
+        }
+    }
+
+    /// Forgets what is under way, as a killed process would.
+    #[cfg(feature = "contract")]
+    pub fn crash(&self) {
+        self.state().phase = Phase::Closed;
+        self.fail(LogError::Closed { log: self.log, cell: self.cell });
+    }
+}
+
+/// Empties a producer at once, so that it sends nothing more, and drops it on a thread of its own: that waits for the
+/// thread of its reports, which may be the one we are on.
+fn give_up(line: Line) {
+    line.purge(PurgeConfig::default().queue().inflight().non_blocking());
+    let thread = std::thread::Builder::new().name("kafka-give-up".to_owned());
+    // Without a thread it would be dropped here.
+    if let Err(error) = thread.spawn(move || drop(line)) {
+        tracing::error!(%error, "could not give a kafka producer up in order");
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.voice.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.voice.error(error, reason);
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        let Some(partition) = self.partition.upgrade() else { return };
+        match result {
+            Ok(message) => partition.report(number, Ok(message.offset())),
+            Err((error, _)) => partition.report(number, Err(error.clone())),
+        }
+    }
+}
