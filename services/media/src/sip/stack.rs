@@ -334,7 +334,7 @@ impl Shared {
         }
     }
 
-    /// Counts a message that could not be taken.
+    /// Whether a call may come from there.
     fn of_a_trunk(&self, source: Peer) -> bool {
         self.config.trunks.iter().any(|network| network.contains(source.address.ip()))
     }
@@ -351,6 +351,7 @@ impl Shared {
         }
     }
 
+    /// Counts a message that could not be taken.
     pub fn count(&self, reason: &'static str) {
         self.refused(reason).inc();
     }
