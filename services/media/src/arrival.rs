@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use trunkline_domain::directory::Directory;
 use trunkline_domain::media::{Invited, Plan, QueueTerms, Service};
 use trunkline_domain::vocabulary::{Cell, ContactEndCause, Millis, PhoneNumber, Timestamp};
+use trunkline_runtime::telemetry::names::attribute;
 
 use crate::contact_task::Arrival;
 use crate::legs::{CODECS, CallerLeg, Session};
@@ -77,7 +78,7 @@ pub(crate) fn arrive(node: &Node, transaction: ServerTransaction) -> Arrival {
             }
         }
     }
-    trace.note("sip.call_id", caller.invite.call_id());
+    trace.note(attribute::SIP_CALL_ID, caller.invite.call_id());
     let invited = Invited {
         contact_id,
         node_id: node.platform.node_id.clone(),

@@ -21,7 +21,7 @@ use crate::arrival;
 use crate::config::MediaConfig;
 use crate::contact_task::{INBOX_LEN_MAX, Letter, run};
 use crate::generation::Generation;
-use crate::plane::{LegHandle, MediaPlane, PlaneEvent};
+use crate::plane::{LegHandle, LegStats, MediaPlane, PlaneEvent};
 use crate::registrar::Registrar;
 use crate::sip::dialog::Dialog;
 use crate::sip::door::ALLOW;
@@ -146,8 +146,26 @@ impl Node {
     /// Closes a leg's ports.
     pub async fn free(&self, leg: LegHandle) {
         lock(&self.plays).remove(&leg);
-        if let Err(error) = self.plane.free(leg).await {
-            warn!(%error, "a leg could not be freed");
+        match self.plane.free(leg).await {
+            Ok(stats) => self.meter_audio(&stats),
+            Err(error) => warn!(%error, "a leg could not be freed"),
+        }
+    }
+
+    /// Counts the audio of a leg that is over.
+    fn meter_audio(&self, leg: &LegStats) {
+        let telemetry = &self.platform.telemetry;
+        telemetry.counter(names::RTP_PACKETS_RECEIVED, &[]).add(leg.rtp_received_count);
+        telemetry.counter(names::RTP_PACKETS_SENT, &[]).add(leg.rtp_sent_count);
+        telemetry.counter(names::RTP_PACKETS_LOST, &[]).add(leg.lost_count);
+        for (reason, count) in [
+            ("no RTP", leg.invalid_count),
+            ("payload type not agreed", leg.other_payload_count),
+            ("not from the peer", leg.other_source_count),
+            ("the other leg cannot take it", leg.unmapped_count),
+            ("not sent by the system", leg.send_failed_count),
+        ] {
+            telemetry.counter(names::RTP_PACKETS_DROPPED, &[("reason", reason)]).add(count);
         }
     }
 

@@ -63,7 +63,8 @@ impl Trace {
     /// The context of the span that decided a fact; spans begin and end as the facts say.
     pub fn of(&mut self, fact: &ContactFact) -> String {
         match fact {
-            ContactFact::ContactArrived { company_id, .. } => {
+            ContactFact::ContactArrived { company_id, node_id, .. } => {
+                self.contact.set(attribute::NODE_ID, node_id.as_str());
                 if let Some(company_id) = company_id {
                     self.contact.set(attribute::COMPANY_ID, company_id.as_str());
                 }

@@ -15,6 +15,7 @@ use trunkline_media::sip::message::{Message, Method};
 use trunkline_proto::agent_state::v1::ReservationOutcome;
 use trunkline_proto::contacts::v1::FlowOutReason as WireReason;
 use trunkline_proto::media::v1::*;
+use trunkline_runtime::telemetry::names as metrics;
 
 /// A registered phone of Anna's, without the REGISTER.
 async fn phone(world: &World, node: &Node) -> Ua {
@@ -113,6 +114,9 @@ async fn a_call_is_greeted_queued_bridged_and_hung_up() {
     tokio::time::timeout(PATIENCE, released).await.expect("the reservation was released");
     node.shutdown.begin();
     node.served.await.unwrap().unwrap();
+    let counted = |name| node.telemetry.counter(name, &[]).value();
+    assert!(counted(metrics::RTP_PACKETS_SENT) > 0, "the greeting was audio");
+    assert_eq!(counted(metrics::RTP_PACKETS_RECEIVED), 0, "neither caller nor agent sent any");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,8 +26,10 @@ metrics! {
     CONTACTS_ENDED "trunkline.media.contacts.ended" "Contacts that ended, by cause.";
     CONTACTS_LIVE "trunkline.media.contacts.live" "Contacts that have not ended.";
     SIP_MESSAGES_REFUSED "trunkline.media.sip.messages.refused" "SIP messages that could not be taken, by reason.";
-    RTP_PACKETS_RELAYED "trunkline.media.rtp.packets.relayed" "RTP packets passed from one leg to another.";
-    RTP_PACKETS_DROPPED "trunkline.media.rtp.packets.dropped" "RTP packets dropped, by reason.";
+    RTP_PACKETS_RECEIVED "trunkline.media.rtp.packets.received" "RTP packets taken in by legs that are over.";
+    RTP_PACKETS_SENT "trunkline.media.rtp.packets.sent" "RTP packets sent by legs that are over.";
+    RTP_PACKETS_LOST "trunkline.media.rtp.packets.lost" "RTP packets that legs that are over expected and never got.";
+    RTP_PACKETS_DROPPED "trunkline.media.rtp.packets.dropped" "RTP packets dropped by legs that are over, by reason.";
     // routing
     QUEUE_WAITING "trunkline.routing.contacts.waiting" "Contacts waiting now.";
     CONTACTS_TURNED_AWAY "trunkline.routing.contacts.turned_away" "Contacts that found their queue full.";
@@ -81,16 +83,12 @@ pub mod span {
     pub const BRIDGE: &str = "contact.bridge";
     /// The hang-up and its facts. Media; child of `contact.bridge`.
     pub const HANG_UP: &str = "contact.hang_up";
-    /// After-contact work. Agent-state; child of `contact.hang_up`.
-    pub const WRAP_UP: &str = "agent.wrap_up";
     /// The contact counts in a report cell. Reporting; child of what its fact carries.
     pub const REPORT_CELL: &str = "report.cell";
     /// A piece of work is priced. Billing; child of what its fact carries.
     pub const RATE: &str = "invoice.item";
     /// A Raft command from proposal to apply. Agent-state; child of the request.
     pub const RAFT_APPLY: &str = "raft.apply";
-    /// A record from append to durable. Child of the decision. OpenTelemetry: messaging `send`.
-    pub const LOG_APPEND: &str = "log.append";
     /// A request over REST. Gateway; root unless the client sends a context.
     pub const HTTP_REQUEST: &str = "http.request";
 }
@@ -111,24 +109,12 @@ pub mod attribute {
     pub const NODE_ID: &str = "trunkline.node.id";
     /// `itm_…`.
     pub const ITEM_ID: &str = "trunkline.item.id";
-    /// `evt_…`.
-    pub const EVENT_ID: &str = "trunkline.event.id";
-    /// The partition.
-    pub const CELL: &str = "trunkline.cell";
-    /// The reservation's fence.
-    pub const TOKEN: &str = "trunkline.reservation.token";
     /// The name of the end, as `completed`.
     pub const CAUSE: &str = "trunkline.cause";
     /// How something came out, as `granted`.
     pub const OUTCOME: &str = "trunkline.outcome";
     /// Unix time in ms of the start of a report cell.
     pub const CELL_START: &str = "trunkline.report.from_ms";
-    /// OpenTelemetry: the log's name.
-    pub const LOG: &str = "messaging.destination.name";
-    /// OpenTelemetry: the partition.
-    pub const PARTITION: &str = "messaging.destination.partition.id";
-    /// OpenTelemetry: the position in the partition.
-    pub const POSITION: &str = "messaging.kafka.offset";
     /// OpenTelemetry: `GET`, `POST`.
     pub const HTTP_METHOD: &str = "http.request.method";
     /// OpenTelemetry: the path as annotated, ids left out.
