@@ -6,6 +6,7 @@
 mod book;
 mod config;
 mod follow;
+mod keeper;
 mod rows;
 mod service;
 mod store;
@@ -26,8 +27,9 @@ use trunkline_runtime::shutdown::Shutdown;
 use crate::book::{Book, Partition};
 pub use crate::config::ReportingConfig;
 use crate::follow::{CatchUp, SharedBook, follow};
+use crate::keeper::Keeper;
 use crate::service::Reports;
-use crate::store::{Store, StoreError, checkpoint};
+use crate::store::{Store, StoreError};
 
 /// Why reporting ended otherwise than asked.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +63,8 @@ pub async fn run(
     let platform = platform.for_service("reporting");
     let component = platform.health.component("reporting");
     let dir = platform.data_dir.join("reporting").join("state");
-    let (store, book) = tokio::task::spawn_blocking(move || Store::open_or_quarantine(&dir)).await??;
+    let opened = dir.clone();
+    let (store, book) = tokio::task::spawn_blocking(move || Store::open_or_quarantine(&opened)).await??;
     let book = SharedBook::new(up_to_date(&platform.log, &store, book).await?);
 
     let catch_up = CatchUp::new(component, partitions(&platform.log));
@@ -75,15 +78,20 @@ pub async fn run(
         spawn::<BillingFact>(&platform, &shutdown, cell, &book, &catch_up);
     }
 
+    let mut keeper = Keeper::new(dir, store, platform.health.component("reporting/store"));
     let reports = Reports::new(book.clone(), platform.log.clone());
     let routes = Routes::new(ReportingServiceServer::new(reports));
     let every = Duration::from_millis(config.checkpoint_every_ms);
     tokio::select! {
         biased;
         served = grpc::serve(listener, routes, &platform.health, &shutdown) => served?,
-        stored = store_every(every, &store, &book) => stored?,
+        () = keeper.store_every(every, &book) => {}
     }
-    store_now(&store, &book).await
+    // What could not be stored is folded again at the next start.
+    if let Err(error) = keeper.store_now(&book).await {
+        tracing::warn!(reason = trunkline_runtime::error_chain(&error), "report store is behind at the end");
+    }
+    Ok(())
 }
 
 /// The partitions that have something to say: the directory is in cell 0 alone.
@@ -126,20 +134,4 @@ fn spawn<F: book::Folded + follow::Traced>(
             () = task => {}
         }
     });
-}
-
-async fn store_every(every: Duration, store: &Store, book: &SharedBook) -> Result<(), ReportingError> {
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        store_now(store, book).await?;
-    }
-}
-
-async fn store_now(store: &Store, book: &SharedBook) -> Result<(), ReportingError> {
-    let Some(batch) = checkpoint(&mut book.lock()) else { return Ok(()) };
-    let store = store.clone();
-    tokio::task::spawn_blocking(move || store.apply(batch)).await??;
-    Ok(())
 }

@@ -39,6 +39,9 @@ pub enum StoreError {
         #[source]
         source: RowError,
     },
+    /// sled panicked; that is one more way to refuse.
+    #[error("could not use the report store: it panicked")]
+    Panicked,
     /// The directory could not be put aside.
     #[error("could not put the report store {} aside", dir.display())]
     Quarantine {
@@ -82,9 +85,17 @@ impl Store {
         Self::open(dir)
     }
 
-    fn open(dir: &Path) -> Result<(Self, Book), StoreError> {
+    /// Opens the store in `dir` again, for somebody who has what it holds. Blocks.
+    ///
+    /// # Errors
+    /// When sled refuses.
+    pub fn reopen(dir: &Path) -> Result<Self, StoreError> {
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES);
-        let store = Self { db: config.open().map_err(failed("open"))? };
+        Ok(Self { db: config.open().map_err(failed("open"))? })
+    }
+
+    fn open(dir: &Path) -> Result<(Self, Book), StoreError> {
+        let store = Self::reopen(dir)?;
         let book = store.load()?;
         Ok((store, book))
     }
