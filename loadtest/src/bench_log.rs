@@ -4,6 +4,9 @@
 //! same bytes of as many records at once and syncs once, which is the best that group commit could do. Both are measured
 //! in turns, round by round, so that a disk that changes its mood changes it for both; the medians of the rounds are given.
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -39,6 +42,18 @@ pub enum BenchError {
     /// The log could not be opened.
     #[error("could not open the log")]
     Open(#[from] OpenError),
+    /// The log on Kafka could not be opened.
+    #[cfg(feature = "kafka")]
+    #[error("could not open the log")]
+    OpenKafka(#[from] trunkline_runtime::event_log::KafkaOpenError),
+    /// The plain producer failed.
+    #[cfg(feature = "kafka")]
+    #[error("could not produce beside the log")]
+    Produce(#[from] rdkafka::error::KafkaError),
+    /// This program was built without the feature.
+    #[cfg(not(feature = "kafka"))]
+    #[error("this program was built without the feature kafka")]
+    WithoutKafka,
     /// The log refused an append.
     #[error("could not append to the log")]
     Append(#[from] LogError),
@@ -120,26 +135,38 @@ pub async fn run(dir: &Path, out: &mut (dyn Write + Send)) -> Result<(), BenchEr
             1 => "write+fdatasync loop".to_owned(),
             _ => format!("write+fdatasync loop, {in_flight} records a sync"),
         };
-        let line = Line {
-            bench: "log",
-            case: format!("embedded/in_flight={in_flight}"),
-            ours,
-            peer: Peer { name, version: &kernel, figures },
-            ratio: Ratio {
-                per_s: ratio(ours.per_s, figures.per_s),
-                p50: ratio(ours.p50_us, figures.p50_us),
-                p99: ratio(ours.p99_us, figures.p99_us),
-            },
-            rounds: ROUNDS,
-            payload_bytes: PAYLOAD_LEN,
-            build: if cfg!(debug_assertions) { "debug" } else { "release" },
-            machine: &machine,
-        };
-        let line = serde_json::to_string(&line).map_err(io::Error::from);
-        line.and_then(|line| writeln!(out, "{line}"))
+        let peer = Peer { name, version: &kernel, figures };
+        print(out, format!("embedded/in_flight={in_flight}"), ours, peer, &machine)
             .map_err(io_error("write a figure beside", dir.path()))?;
     }
     Ok(())
+}
+
+/// One line of JSON.
+fn print(
+    out: &mut (dyn Write + Send),
+    case: String,
+    ours: Figures,
+    peer: Peer<'_>,
+    machine: &str,
+) -> io::Result<()> {
+    let figures = peer.figures;
+    let line = Line {
+        bench: "log",
+        case,
+        ours,
+        ratio: Ratio {
+            per_s: ratio(ours.per_s, figures.per_s),
+            p50: ratio(ours.p50_us, figures.p50_us),
+            p99: ratio(ours.p99_us, figures.p99_us),
+        },
+        peer,
+        rounds: ROUNDS,
+        payload_bytes: PAYLOAD_LEN,
+        build: if cfg!(debug_assertions) { "debug" } else { "release" },
+        machine,
+    };
+    writeln!(out, "{}", serde_json::to_string(&line).map_err(io::Error::from)?)
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BenchError {

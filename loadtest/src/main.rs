@@ -97,18 +97,38 @@ impl From<http::RestError> for Failure {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
-    /// Appends to the embedded log, beside a bare loop of write and fdatasync.
-    Log {
-        /// Where on the disk to measure; what is written there is removed again.
-        #[arg(long, default_value = "target/bench-log")]
-        dir: PathBuf,
-    },
+    /// Appends to a log: to the embedded one beside a bare loop of write and fdatasync, to Kafka beside a plain producer.
+    Log(LogArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct LogArgs {
+    /// Where on the disk to measure; what is written there is removed again.
+    #[arg(long, default_value = "target/bench-log")]
+    dir: PathBuf,
+    /// Which event log.
+    #[arg(long, value_parser = ["embedded", "kafka"], default_value = "embedded")]
+    log: String,
+    /// The brokers to measure, as HOST:PORT,HOST:PORT; topics are made there and removed again.
+    #[arg(long, required_if_eq("log", "kafka"))]
+    brokers: Option<String>,
+}
+
+async fn bench_log(args: LogArgs) -> Result<(), bench_log::BenchError> {
+    let out = &mut std::io::stdout();
+    match args.brokers {
+        #[cfg(feature = "kafka")]
+        Some(brokers) if args.log == "kafka" => bench_log::kafka::run(&brokers, out).await,
+        #[cfg(not(feature = "kafka"))]
+        Some(_) if args.log == "kafka" => Err(bench_log::BenchError::WithoutKafka),
+        _ => bench_log::run(&args.dir, out).await,
+    }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match Command::parse() {
-        Command::Bench(Bench::Log { dir }) => ended(bench_log::run(&dir, &mut std::io::stdout()).await),
+        Command::Bench(Bench::Log(args)) => ended(bench_log(args).await),
         Command::Demo(args) => ended(match args.options() {
             Ok(options) => Box::pin(run::demo(options)).await,
             Err(failure) => Err(failure),
