@@ -9,6 +9,7 @@ pub mod fencing;
 pub mod note;
 pub mod order;
 pub mod reading;
+pub mod sabotage;
 pub mod stopping;
 
 use std::future::Future;
@@ -246,6 +247,9 @@ macro_rules! event_log_contract {
                 a_writer_that_was_overloaded_goes_on_without_a_gap
                 a_writer_whose_outcome_was_too_large_goes_on_without_a_gap
                 the_trace_context_of_an_outcome_travels_in_the_headers
+            ]
+            sabotage: [
+                records_doubled_and_replayed_by_zombies_change_no_state
             ]
         }
     };

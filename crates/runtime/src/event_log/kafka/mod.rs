@@ -9,6 +9,7 @@
 
 mod client;
 mod identity;
+mod line;
 mod options;
 mod partition;
 mod stream;
@@ -26,6 +27,7 @@ pub use self::options::KafkaOptions;
 pub use self::topics::{Finding, TopicShape, check, create};
 
 use self::client::{Asker, log_error};
+use self::line::Spare;
 use self::partition::Partition;
 use self::stream::KafkaStream;
 use super::{AppendTicket, EventLog, LogError, ReadFrom, Record, RecordStream};
@@ -106,11 +108,12 @@ impl KafkaLog {
         }
         identity::verify(&options, &asker).await?;
         let options = Arc::new(options);
+        let spare = Arc::new(Spare::new(options.clone()).map_err(client::client_error)?);
         let cells = (0..options.cells).map(Cell);
         let partitions: Vec<_> = LogName::ALL
             .into_iter()
             .flat_map(|log| cells.clone().map(move |cell| (log, cell)))
-            .map(|(log, cell)| Arc::new(Partition::new(log, cell, options.clone())))
+            .map(|(log, cell)| Arc::new(Partition::new(log, cell, options.clone(), spare.clone())))
             .collect();
         let partitions = Arc::new(partitions);
         tokio::spawn(expire(Arc::downgrade(&partitions), options.append_deadline));

@@ -6,23 +6,17 @@
 //! come to be in the log, but only as an unbroken prefix: the broker refuses a batch whose predecessor it does not have.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::Message;
-use rdkafka::producer::{
-    BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig, ThreadedProducer,
-};
+use rdkafka::producer::{BaseRecord, Producer};
 use trunkline_domain::vocabulary::{Cell, LogName, Position};
 
-use super::client::{Voice, log_error, partition_of, words};
+use super::client::{log_error, partition_of, words};
+use super::line::{Line, Spare, give_up};
 use super::{KafkaOptions, wire};
 use crate::event_log::{AppendTicket, Completion, LogError, Record};
-
-type Line = ThreadedProducer<Reports>;
 
 /// A record whose acknowledgement is awaited.
 struct InFlight {
@@ -58,19 +52,13 @@ pub struct Partition {
     cell: Cell,
     topic: String,
     options: Arc<KafkaOptions>,
-    voice: Voice,
+    spare: Arc<Spare>,
     state: Mutex<State>,
-}
-
-/// Where a producer reports to.
-pub struct Reports {
-    partition: Weak<Partition>,
-    voice: Voice,
 }
 
 impl Partition {
     /// A partition nobody has appended to.
-    pub fn new(log: LogName, cell: Cell, options: Arc<KafkaOptions>) -> Self {
+    pub fn new(log: LogName, cell: Cell, options: Arc<KafkaOptions>, spare: Arc<Spare>) -> Self {
         let state = State {
             phase: Phase::Open,
             line: None,
@@ -81,7 +69,7 @@ impl Partition {
             held: None,
         };
         let topic = options.topic(log);
-        Self { log, cell, topic, options, voice: Voice::default(), state: Mutex::new(state) }
+        Self { log, cell, topic, options, spare, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -140,9 +128,7 @@ impl Partition {
         let (log, cell) = (self.log, self.cell);
         let failed = |error: &KafkaError| log_error(log, cell, "append to the end", error);
         if state.line.is_none() {
-            let reports = Reports { partition: Arc::downgrade(self), voice: self.voice.clone() };
-            let line = self.options.producer().create_with_context(reports);
-            state.line = Some(line.map_err(|error| failed(&error))?);
+            state.line = Some(self.spare.take(self).map_err(|error| failed(&error))?);
         }
         let Some(line) = &state.line else { return Err(LogError::Closed { log, cell }) };
         let message = BaseRecord::<(), [u8], usize>::with_opaque_to(&self.topic, number)
@@ -159,7 +145,7 @@ impl Partition {
     }
 
     /// A producer's report about one append.
-    fn report(&self, number: usize, outcome: Result<i64, KafkaError>) {
+    pub fn report(&self, number: usize, outcome: Result<i64, KafkaError>) {
         let offset = match outcome {
             Ok(offset) => offset,
             Err(error) => {
@@ -188,6 +174,12 @@ impl Partition {
         first.is_some_and(|first| first.number <= number) && last.is_some_and(|last| number <= last.number)
     }
 
+    /// What the producer last complained of.
+    fn complaint(&self) -> String {
+        let state = self.state();
+        state.line.as_ref().map_or_else(String::new, |line| line.client().context().voice.last())
+    }
+
     fn refusal(&self, error: &KafkaError) -> LogError {
         let (log, cell, action) = (self.log, self.cell, "append to the end");
         match error.rdkafka_error_code() {
@@ -200,7 +192,7 @@ impl Partition {
                 LogError::Io { log, cell, action, reason }
             }
             Some(Code::Fatal | Code::GaplessGuarantee) => {
-                let reason = format!("{}{}", words(error), self.voice.last());
+                let reason = format!("{}{}", words(error), self.complaint());
                 LogError::Io { log, cell, action, reason }
             }
             _ => log_error(log, cell, action, error),
@@ -231,7 +223,7 @@ impl Partition {
         let deadline = self.options.append_deadline;
         let late = self.state().in_flight.front().is_some_and(|first| first.since.elapsed() > deadline);
         if late {
-            let reason = format!("no broker acknowledged it within {deadline:?}{}", self.voice.last());
+            let reason = format!("no broker acknowledged it within {deadline:?}{}", self.complaint());
             self.fail(LogError::Io { log: self.log, cell: self.cell, action: "append to the end", reason });
         }
     }
@@ -288,38 +280,5 @@ impl Partition {
     pub fn crash(&self) {
         self.state().phase = Phase::Closed;
         self.fail(LogError::Closed { log: self.log, cell: self.cell });
-    }
-}
-
-/// Empties a producer at once, so that it sends nothing more, and drops it on a thread of its own: that waits for the
-/// thread of its reports, which may be the one we are on.
-fn give_up(line: Line) {
-    line.purge(PurgeConfig::default().queue().inflight().non_blocking());
-    let thread = std::thread::Builder::new().name("kafka-give-up".to_owned());
-    // Without a thread it would be dropped here.
-    if let Err(error) = thread.spawn(move || drop(line)) {
-        tracing::error!(%error, "could not give a kafka producer up in order");
-    }
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.voice.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.voice.error(error, reason);
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
-        let Some(partition) = self.partition.upgrade() else { return };
-        match result {
-            Ok(message) => partition.report(number, Ok(message.offset())),
-            Err((error, _)) => partition.report(number, Err(error.clone())),
-        }
     }
 }
