@@ -50,7 +50,8 @@ kafka_free_port() {
 kafka_pid() {
     local pid
     pid=$(cat "$1/pid" 2>/dev/null) || return 1
-    tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$1/server.properties" || return 1
+    # Its redirection fails, with words of the shell, when there is no such process.
+    { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$1/server.properties" || return 1
     printf '%s' "$pid"
 }
 
