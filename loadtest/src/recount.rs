@@ -40,8 +40,6 @@ pub struct AgentCall {
     pub acked_us: Option<i64>,
     /// When the first BYE was sent or came, in µs.
     pub bye_us: Option<i64>,
-    /// When that BYE was answered, in µs.
-    pub bye_answered_us: Option<i64>,
     /// Whether the phone sent that BYE.
     pub bye_sent: bool,
     /// The status it refused with: 486, or 487 after CANCEL.
@@ -61,9 +59,6 @@ pub struct Recounted {
     pub agent: Option<usize>,
     /// From ACK on the agent's phone to BYE of who hung up, in µs.
     pub talk: Option<(i64, i64)>,
-    /// How long ACK was awaited after the answer, and the answer after BYE, together, in µs: beginning and end of the
-    /// talk fell somewhere into these.
-    pub slack_us: i64,
     /// Whether it came to a queue.
     pub queued: bool,
 }
@@ -144,7 +139,6 @@ fn agent_calls(agent: usize, log: &AgentLog) -> Vec<AgentCall> {
                 answered_us: None,
                 acked_us: None,
                 bye_us: None,
-                bye_answered_us: None,
                 bye_sent: false,
                 refused: None,
             }
@@ -155,9 +149,6 @@ fn agent_calls(agent: usize, log: &AgentLog) -> Vec<AgentCall> {
             }
             ("BYE", None) if call.bye_us.is_none() => {
                 (call.bye_us, call.bye_sent) = (Some(message.at_us), message.sent);
-            }
-            ("BYE", Some(200..)) => {
-                call.bye_answered_us.get_or_insert(message.at_us);
             }
             ("INVITE", Some(200)) if message.sent => {
                 call.answered_us.get_or_insert(message.at_us);
@@ -181,7 +172,7 @@ fn recounted(
         messages.iter().find(|it| it.method == "INVITE" && it.status.is_some_and(|status| status >= 200))?;
     let status = final_response.status?;
     let unserved = |cause, ended_by, queued| {
-        Some(Recounted { cause, ended_by, status, agent: None, talk: None, slack_us: 0, queued })
+        Some(Recounted { cause, ended_by, status, agent: None, talk: None, queued })
     };
     match status {
         486 => return unserved("blocked", "system", false),
@@ -193,12 +184,7 @@ fn recounted(
     match served {
         // The caller may have hung up while the agent's answer was on its way: then nobody talked.
         Some(call) if !(bye.sent && bye.at_us < call.acked_us?) => {
-            let (hung_up, answered) = if bye.sent {
-                let mut answers = messages.iter().filter(|it| it.method == "BYE" && it.status >= Some(200));
-                (bye.at_us, answers.next()?.at_us)
-            } else {
-                (call.bye_us?, call.bye_answered_us?)
-            };
+            let hung_up = if bye.sent { bye.at_us } else { call.bye_us? };
             let acked = call.acked_us?;
             Some(Recounted {
                 cause: "completed",
@@ -206,7 +192,6 @@ fn recounted(
                 status,
                 agent: Some(call.agent),
                 talk: Some((acked, hung_up)),
-                slack_us: acked - call.answered_us? + answered - hung_up,
                 queued: true,
             })
         }
@@ -314,7 +299,6 @@ mod tests {
             answered_us: None,
             acked_us: Some(from),
             bye_us: Some(to),
-            bye_answered_us: None,
             bye_sent: true,
             refused: None,
         };
