@@ -4,7 +4,6 @@
 //! same bytes of as many records at once and syncs once, which is the best that group commit could do. Both are measured
 //! in turns, round by round, so that a disk that changes its mood changes it for both; the medians of the rounds are given.
 
-#[cfg(feature = "kafka")]
 pub mod kafka;
 
 use std::fs::{self, File};
@@ -43,17 +42,11 @@ pub enum BenchError {
     #[error("could not open the log")]
     Open(#[from] OpenError),
     /// The log on Kafka could not be opened.
-    #[cfg(feature = "kafka")]
     #[error("could not open the log")]
     OpenKafka(#[from] trunkline_runtime::event_log::KafkaOpenError),
     /// The plain producer failed.
-    #[cfg(feature = "kafka")]
     #[error("could not produce beside the log")]
     Produce(#[from] rdkafka::error::KafkaError),
-    /// This program was built without the feature.
-    #[cfg(not(feature = "kafka"))]
-    #[error("this program was built without the feature kafka")]
-    WithoutKafka,
     /// The log refused an append.
     #[error("could not append to the log")]
     Append(#[from] LogError),

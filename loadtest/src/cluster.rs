@@ -1,4 +1,4 @@
-//! The cluster under test: one `trunkline dev` as a child, and the command line beside it.
+//! The cluster under test: one `trunkline dev` as a child, or a rig of processes; and the command line beside it.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,22 +10,37 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::Failure;
+use crate::rig::{Brokers, Rig, Shape};
 
 /// How long the cluster may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may take to drain.
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 
-/// The addresses it announces.
-#[derive(Debug, Clone, Deserialize)]
+/// What `trunkline dev` announces.
+#[derive(Deserialize)]
+struct Announced {
+    http: String,
+    sip: String,
+    ops: String,
+}
+
+/// Where a cluster answers.
+#[derive(Debug, Clone)]
 pub struct Addresses {
     /// REST and the page.
     pub http: String,
-    /// SIP, UDP and TCP.
-    pub sip: String,
-    /// Health and metrics.
-    #[serde(default)]
-    pub ops: String,
+    /// SIP, UDP and TCP, of each media node.
+    pub sip: Vec<String>,
+    /// Health and metrics, of each process.
+    pub ops: Vec<String>,
+}
+
+impl Addresses {
+    /// The media node for the nth caller or phone: each takes its turn.
+    pub fn sip_for(&self, number: usize) -> &str {
+        self.sip.get(number % self.sip.len().max(1)).map_or("", String::as_str)
+    }
 }
 
 /// The `trunkline` program and the data directory it works on.
@@ -97,10 +112,25 @@ impl Trunkline {
         let line = tokio::time::timeout(READY_WITHIN, lines.next_line()).await;
         let line = line.map_err(|_| failed("did not become ready within 60 s"))??;
         let line = line.ok_or_else(|| failed("ended before it was ready"))?;
-        let addresses: Addresses =
+        let Announced { http, sip, ops } =
             serde_json::from_str(&line).map_err(|_| failed("did not announce its addresses"))?;
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Cluster { addresses, child })
+        Ok(Cluster { addresses: Addresses { http, sip: vec![sip], ops: vec![ops] }, kind: Kind::One(child) })
+    }
+
+    /// Makes a rig of processes in the data directory, starts it and waits until all of it is ready.
+    ///
+    /// # Errors
+    /// When something does not come up; the message names its log.
+    pub async fn start_rig(&self, shape: Shape) -> Result<Cluster, Failure> {
+        let rig = Rig::make(&self.data, &self.program, shape).await?;
+        let ops = rig.processes.iter().map(|process| process.ops.clone()).collect();
+        let addresses = Addresses { http: rig.http(), sip: rig.sip(), ops };
+        let cluster = Cluster { addresses, kind: Kind::Rig(rig) };
+        if let Kind::Rig(rig) = &cluster.kind {
+            rig.up().await?;
+        }
+        Ok(cluster)
     }
 
     fn unusable(&self, error: &std::io::Error) -> Failure {
@@ -113,34 +143,77 @@ impl Trunkline {
 pub struct Cluster {
     /// Where it answers.
     pub addresses: Addresses,
-    child: Child,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    One(Child),
+    Rig(Rig),
+    /// Stopped in order.
+    Ended,
 }
 
 impl Cluster {
-    /// Lets it drain and end; gives its exit code.
+    /// Lets it drain and end; gives its exit code, of several processes the first that is not 0.
     ///
     /// # Errors
     /// When it does not end in time (it is then ended the hard way).
     pub async fn stop(mut self) -> Result<i32, Failure> {
-        if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
-            // It may have ended by itself; the wait below tells.
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        match tokio::time::timeout(STOPPED_WITHIN, self.child.wait()).await {
-            Ok(status) => Ok(status?.code().unwrap_or(-1)),
-            Err(_) => {
-                self.child.kill().await?;
-                Err(Failure::new("the cluster did not end within 30 s of SIGTERM"))
+        match std::mem::replace(&mut self.kind, Kind::Ended) {
+            Kind::One(mut child) => {
+                if let Some(pid) = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
+                    // It may have ended by itself; the wait below tells.
+                    let _ = kill_process(pid, Signal::TERM);
+                }
+                match tokio::time::timeout(STOPPED_WITHIN, child.wait()).await {
+                    Ok(status) => Ok(status?.code().unwrap_or(-1)),
+                    Err(_) => {
+                        child.kill().await?;
+                        Err(Failure::new("the cluster did not end within 30 s of SIGTERM"))
+                    }
+                }
             }
+            Kind::Rig(rig) => {
+                let codes = rig.down().await?;
+                Ok(codes.into_values().find(|code| *code != 0).unwrap_or(0))
+            }
+            Kind::Ended => Ok(0),
         }
     }
 
-    /// Resolves when it has ended by itself.
+    /// Brings back what a rig needs to be read after it was stopped: its brokers.
+    ///
+    /// # Errors
+    /// When they do not come up.
+    pub async fn brokers_again(data: &Path, shape: Shape) -> Result<Brokers, Failure> {
+        Brokers::up(&data.canonicalize()?.join("kafka"), shape.brokers).await
+    }
+
+    /// Resolves when it, or one of its processes, has ended by itself; gives the exit code where it is known.
     ///
     /// # Errors
     /// When it cannot be waited for.
     pub async fn ended(&mut self) -> Result<i32, Failure> {
-        Ok(self.child.wait().await?.code().unwrap_or(-1))
+        match &mut self.kind {
+            Kind::One(child) => Ok(child.wait().await?.code().unwrap_or(-1)),
+            Kind::Rig(rig) => loop {
+                if rig.processes.iter().any(|process| process.pid().is_none()) {
+                    return Ok(-1);
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            },
+            Kind::Ended => Ok(0),
+        }
+    }
+}
+
+impl Drop for Cluster {
+    /// A rig outlives its program on purpose; that of a run that was given up must not.
+    fn drop(&mut self) {
+        if let Kind::Rig(rig) = &self.kind {
+            rig.kill_all();
+        }
     }
 }
 

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use trunkline_domain::facts::{AgentFact, ContactFact, Recorded};
 use trunkline_domain::vocabulary::{Cell, Millis, Party};
 use trunkline_proto::convert::WireFact;
-use trunkline_runtime::event_log::{EmbeddedLog, ReadFrom, SharedLog};
+use trunkline_runtime::event_log::settings::log_settings;
+use trunkline_runtime::event_log::{ReadFrom, SharedLog};
 use trunkline_runtime::facts::FactReader;
 
 use crate::Failure;
@@ -95,8 +95,8 @@ impl History {
     /// # Errors
     /// When there is no log, or a record cannot be read.
     pub async fn read(data: &Path) -> Result<Self, Failure> {
-        let log = EmbeddedLog::open_read_only(data.join("log")).map_err(Failure::new)?;
-        let log: SharedLog = Arc::new(log);
+        let settings = log_settings(data, None, &[]).map_err(Failure::new)?;
+        let log = settings.open_to_read(data).await.map_err(Failure::new)?;
         let mut by_contact = BTreeMap::<String, Contact>::new();
         for fact in facts::<ContactFact>(&log).await? {
             let contact = by_contact.entry(fact.fact.contact_id().to_string()).or_default();

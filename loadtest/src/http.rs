@@ -99,6 +99,20 @@ impl Rest {
     }
 }
 
+/// `GET path` of a server that wants no key: status and text, within a time.
+///
+/// # Errors
+/// When it is not reached, takes too long, or answers something else than HTTP.
+pub async fn get_text(address: &str, path: &str, within: Duration) -> Result<(u16, String), RestError> {
+    let malformed = || RestError::Malformed(path.to_owned());
+    let network = |source| RestError::Network { attempt: "GET", path: path.to_owned(), source };
+    let rest = Rest::new(address, "");
+    let exchange = tokio::time::timeout(within, rest.exchange("GET", path, None));
+    let answer = exchange.await.map_err(|_| malformed())?.map_err(network)?;
+    let (status, body) = split(&answer).ok_or_else(malformed)?;
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
 /// Status and body of a whole answer; a chunked body is put together.
 fn split(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;

@@ -1,24 +1,11 @@
-//! Callers and agents played by sipp; the recount; the benches.
-
-mod bench_log;
-mod checks;
-mod cluster;
-mod ear;
-mod facts;
-mod http;
-#[cfg(test)]
-mod pair_tests;
-mod plan;
-mod print;
-mod recount;
-mod run;
-mod sipp;
-mod stage;
+//! The command line of the load tests.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use trunkline_loadtest::rig::{Rig, Shape};
+use trunkline_loadtest::{Failure, bench_log, cluster, run, stage};
 
 /// Load, recounts and measurements.
 #[derive(Debug, Parser)]
@@ -31,6 +18,47 @@ enum Command {
     Demo(RunArgs),
     /// The same run, every promise compared with a recount of sipp's logs; the last line is the verdict as JSON.
     Smoke(RunArgs),
+    /// Starts a cluster of processes over Apache Kafka and leaves it running; starts again what has ended.
+    Up(UpArgs),
+    /// Stops it; its data stays.
+    Down(DirArgs),
+    /// Says how each of its processes is, and where.
+    Status(DirArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct DirArgs {
+    /// Where the cluster's data, logs and settings are.
+    #[arg(long, default_value = "data/up")]
+    dir: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct ShapeArgs {
+    /// Voters of agent-state.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=5))]
+    voters: u16,
+    /// Brokers of Kafka.
+    #[arg(long, default_value = "1", value_parser = ["1", "3"])]
+    brokers: String,
+}
+
+impl ShapeArgs {
+    fn shape(&self) -> Shape {
+        let brokers = if self.brokers == "3" { 3 } else { 1 };
+        Shape { voters: usize::from(self.voters), brokers, ..Shape::default() }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct UpArgs {
+    #[command(flatten)]
+    dir: DirArgs,
+    #[command(flatten)]
+    shape: ShapeArgs,
+    /// The `trunkline` program; the one beside this one when absent.
+    #[arg(long)]
+    program: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -53,9 +81,11 @@ struct RunArgs {
     /// The `trunkline` program; the one beside this one when absent.
     #[arg(long)]
     program: Option<PathBuf>,
-    /// Which event log.
-    #[arg(long, value_parser = ["embedded"], default_value = "embedded")]
+    /// Which event log: embedded is one process, kafka a process a service.
+    #[arg(long, value_parser = ["embedded", "kafka"], default_value = "embedded")]
     log: String,
+    #[command(flatten)]
+    shape: ShapeArgs,
 }
 
 impl RunArgs {
@@ -67,31 +97,8 @@ impl RunArgs {
             prompt_dir: self.prompts,
             seed: self.seed,
             call_count: usize::from(self.calls),
+            rig: (self.log == "kafka").then(|| self.shape.shape()),
         })
-    }
-}
-
-/// Why a run could not be carried through, in one sentence.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Failure(String);
-
-impl Failure {
-    /// From anything that says what is wrong.
-    pub fn new(what: impl std::fmt::Display) -> Self {
-        Self(what.to_string())
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Self::new(error)
-    }
-}
-
-impl From<http::RestError> for Failure {
-    fn from(error: http::RestError) -> Self {
-        Self::new(error)
     }
 }
 
@@ -117,12 +124,43 @@ struct LogArgs {
 async fn bench_log(args: LogArgs) -> Result<(), bench_log::BenchError> {
     let out = &mut std::io::stdout();
     match args.brokers {
-        #[cfg(feature = "kafka")]
         Some(brokers) if args.log == "kafka" => bench_log::kafka::run(&brokers, out).await,
-        #[cfg(not(feature = "kafka"))]
-        Some(_) if args.log == "kafka" => Err(bench_log::BenchError::WithoutKafka),
         _ => bench_log::run(&args.dir, out).await,
     }
+}
+
+/// Makes the cluster of a directory when there is none, and starts what does not run.
+async fn up(args: UpArgs) -> Result<(), Failure> {
+    let dir = args.dir.dir;
+    let rig = match Rig::open(&dir) {
+        Ok(rig) if rig.shape != args.shape.shape() => {
+            let shape = rig.shape;
+            return Err(Failure::new(format!(
+                "{} holds a cluster of {} voters and {} brokers; name another directory, or remove it",
+                dir.display(),
+                shape.voters,
+                shape.brokers
+            )));
+        }
+        Ok(rig) => rig,
+        Err(_) => {
+            let program = args.program.map_or_else(cluster::beside_us, Ok)?;
+            Rig::make(&dir, &program, args.shape.shape()).await?
+        }
+    };
+    rig.up().await?;
+    status(&rig).await;
+    println!("page and REST at http://{}/, command line with --data {}", rig.http(), dir.display());
+    Ok(())
+}
+
+/// Prints a table of the processes; gives whether all of them are ready.
+async fn status(rig: &Rig) -> bool {
+    let rows = rig.status().await;
+    for [name, pid, state, addresses, log] in &rows {
+        println!("{name:<14} {pid:>7}  {state:<40}  {addresses}  {log}");
+    }
+    rows.iter().all(|[_, _, state, ..]| state.starts_with("ready") || state == "runs")
 }
 
 #[tokio::main]
@@ -139,6 +177,19 @@ async fn main() -> ExitCode {
                 false => ExitCode::FAILURE,
             },
             Err(failure) => ended(Err(failure)),
+        },
+        Command::Up(args) => ended(up(args).await),
+        Command::Down(args) => ended(match Rig::open(&args.dir) {
+            Ok(rig) => rig.down().await.map(drop),
+            Err(failure) => Err(failure),
+        }),
+        Command::Status(args) => match Rig::open(&args.dir) {
+            Ok(rig) => match status(&rig).await {
+                true => ExitCode::SUCCESS,
+                // As systemd's `is-active` and `./dev kafka status` have it.
+                false => ExitCode::from(3),
+            },
+            Err(failure) => ended::<Failure>(Err(failure)),
         },
     }
 }

@@ -93,8 +93,8 @@ pub fn urls(stage: &Stage) {
     for company in COMPANIES {
         println!("  company  http://{http}/v1/companies/{}/contacts   key {}", company.id, company.key);
     }
-    println!("  sip      sip:{sip} (UDP and TCP)");
-    println!("  health   http://{}/readyz", stage.cluster.addresses.ops);
+    sip.iter().for_each(|sip| println!("  sip      sip:{sip} (UDP and TCP)"));
+    stage.cluster.addresses.ops.iter().for_each(|ops| println!("  health   http://{ops}/readyz"));
     println!("  logs     {}", stage.trunkline.data.display());
 }
 

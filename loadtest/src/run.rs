@@ -6,10 +6,12 @@ use serde_json::json;
 
 use crate::Failure;
 use crate::checks::{Check, Findings};
+use crate::cluster::Cluster;
 use crate::facts::History;
 use crate::http::{Rest, RestError};
 use crate::plan::{COMPANIES, OPERATOR_KEY};
 use crate::print;
+use crate::rig::Rig;
 use crate::stage::{Evidence, Options, Stage, say};
 
 /// Runs, shows everything, and stays up until Ctrl-C.
@@ -76,7 +78,8 @@ pub async fn smoke(options: Options) -> bool {
     if !pass {
         say(&format!("seed {}; logs are in {}", options.seed, options.dir.display()));
     }
-    println!("{}", json!({"smoke": word, "mode": "embedded", "calls": options.call_count, "checks": checks}));
+    let mode = if options.rig.is_some() { "kafka" } else { "embedded" };
+    println!("{}", json!({"smoke": word, "mode": mode, "calls": options.call_count, "checks": checks}));
     pass
 }
 
@@ -98,10 +101,16 @@ async fn judged(options: &Options, checks: &mut Vec<Check>) -> Result<(), Failur
     }
     let Stage { cluster, trunkline, .. } = stage;
     checks.push(Check::same("the cluster ends in order", 0, cluster.stop().await?));
+    if let Some(shape) = options.rig {
+        Cluster::brokers_again(&trunkline.data, shape).await?;
+    }
     let verified = trunkline.run(&["verify"]).await?;
     let said = format!("{}{}", verified.stdout, verified.stderr);
     let last = said.lines().last().unwrap_or_default();
     checks.push(Check::holds("trunkline verify finds nothing wrong", "exit 0", last, verified.code == 0));
+    if options.rig.is_some() {
+        Rig::open(&trunkline.data)?.brokers.down().await?;
+    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use crate::facts::History;
 use crate::http::{Rest, text};
 use crate::plan::{AGENTS, Intent, OPERATOR_KEY, Plan, PlannedCall, prompt_ms};
 use crate::recount::{AgentLog, CallerLog};
+use crate::rig::Shape;
 use crate::sipp::{self, Scenarios, Sipp, Start};
 
 /// What a run is made of.
@@ -30,6 +31,8 @@ pub struct Options {
     pub seed: u64,
     /// How many calls.
     pub call_count: usize,
+    /// The processes of the cluster; one process over an embedded log when absent.
+    pub rig: Option<Shape>,
 }
 
 /// A run that has a cluster with signed-in agents.
@@ -77,8 +80,12 @@ impl Stage {
         std::fs::create_dir_all(&options.dir)?;
         let scenarios = Scenarios::write(&options.dir.canonicalize()?.join("scenarios"))?;
         let trunkline = Trunkline { program: options.program.clone(), data: options.dir.join("data") };
-        let cluster = trunkline.start().await?;
-        say(&format!("cluster ready: http {}, sip {}", cluster.addresses.http, cluster.addresses.sip));
+        let cluster = match options.rig {
+            None => trunkline.start().await?,
+            Some(shape) => trunkline.start_rig(shape).await?,
+        };
+        let sip = cluster.addresses.sip.join(" and ");
+        say(&format!("cluster ready: http {}, sip {sip}", cluster.addresses.http));
         let document = options.document.display().to_string();
         let applied = trunkline.demand(&["apply", "-f", &document, "--author", "demo"]).await?;
         say(applied.lines().last().unwrap_or_default());
@@ -136,7 +143,7 @@ impl Stage {
                 ["-s", user, "-au", user, "-ap", &password, "-key", "phone_port", &phone_port, "-m", "1"];
             let args = args.iter().chain(&["-key", "expires", "3600"]).map(|arg| (*arg).to_owned()).collect();
             let dir = dir.join(format!("register-{attempt}"));
-            let server = Some(self.cluster.addresses.sip.as_str());
+            let server = Some(self.cluster.addresses.sip_for(agent));
             let mut register =
                 Sipp::start(&self.scenarios, Start { scenario: "register", dir, port: None, args, server })?;
             match register.ended(Duration::from_secs(12)).await? {
@@ -179,7 +186,7 @@ impl Stage {
         let mut callers = JoinSet::new();
         for call in self.plan.calls.clone() {
             let scenarios = self.scenarios.clone();
-            let server = self.cluster.addresses.sip.clone();
+            let server = self.cluster.addresses.sip_for(call.index).to_owned();
             let dir = self.options.dir.join("callers").join(format!("{:02}", call.index));
             callers.spawn(async move { caller(&scenarios, &server, dir, call).await });
         }

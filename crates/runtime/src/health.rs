@@ -1,4 +1,7 @@
 //! /livez, /readyz and gRPC health: ready means caught up, not merely started.
+//!
+//! A component that serves, but not as it would like to, is ready with a *remark*: a standby that waits for its turn, a
+//! media node that spools its facts. Remarks are shown, and take nothing out of service.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +16,15 @@ const STARTING: &str = "starting";
 pub struct Health(Arc<Shared>);
 
 struct Shared {
-    components: Mutex<BTreeMap<&'static str, Option<String>>>,
+    components: Mutex<BTreeMap<&'static str, State>>,
     ready: watch::Sender<bool>,
+}
+
+/// What a part says of itself.
+enum State {
+    Ready,
+    Remarking(String),
+    NotReady(String),
 }
 
 /// One part of a process, not ready until it says so.
@@ -39,7 +49,7 @@ impl Health {
 
     /// Adds a part, as `routing/fold`, not ready for the reason `starting`. A name added again starts again.
     pub fn component(&self, name: &'static str) -> Component {
-        self.put(name, Some(STARTING.to_owned()));
+        self.put(name, State::NotReady(STARTING.to_owned()));
         Component { health: self.clone(), name }
     }
 
@@ -54,7 +64,21 @@ impl Health {
         if components.is_empty() {
             return vec![("process".to_owned(), "no component has reported yet".to_owned())];
         }
-        components.iter().filter_map(|(name, reason)| Some(((*name).to_owned(), reason.clone()?))).collect()
+        let said = components.iter().filter_map(|(name, state)| match state {
+            State::NotReady(reason) => Some(((*name).to_owned(), reason.clone())),
+            State::Ready | State::Remarking(_) => None,
+        });
+        said.collect()
+    }
+
+    /// What components that are ready want to be known: component and remark, by component.
+    pub fn remarks(&self) -> Vec<(String, String)> {
+        let components = self.0.components.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = components.iter().filter_map(|(name, state)| match state {
+            State::Remarking(remark) => Some(((*name).to_owned(), remark.clone())),
+            State::Ready | State::NotReady(_) => None,
+        });
+        said.collect()
     }
 
     /// The components that have registered, by name.
@@ -75,10 +99,10 @@ impl Health {
         let _ = ready.wait_for(|ready| *ready).await;
     }
 
-    fn put(&self, name: &'static str, reason: Option<String>) {
+    fn put(&self, name: &'static str, state: State) {
         let mut components = self.0.components.lock().unwrap_or_else(PoisonError::into_inner);
-        components.insert(name, reason);
-        let ready = components.values().all(Option::is_none);
+        components.insert(name, state);
+        let ready = !components.values().any(|state| matches!(state, State::NotReady(_)));
         self.0.ready.send_if_modified(|was| std::mem::replace(was, ready) != ready);
     }
 }
@@ -86,18 +110,23 @@ impl Health {
 impl Component {
     /// It has caught up and serves.
     pub fn ready(&self) {
-        self.health.put(self.name, None);
+        self.health.put(self.name, State::Ready);
+    }
+
+    /// It serves, and this should be known: a short phrase for the operator, as `stands by: nod_x has routing/0`.
+    pub fn ready_with(&self, remark: impl Into<String>) {
+        self.health.put(self.name, State::Remarking(remark.into()));
     }
 
     /// Whether it said last that it is ready.
     pub fn is_ready(&self) -> bool {
         let components = self.health.0.components.lock().unwrap_or_else(PoisonError::into_inner);
-        components.get(self.name).is_some_and(Option::is_none)
+        matches!(components.get(self.name), Some(State::Ready | State::Remarking(_)))
     }
 
     /// It does not serve as it should, and why: a short phrase for the operator, as `waits for lease routing/0`.
     pub fn not_ready(&self, reason: impl Into<String>) {
-        self.health.put(self.name, Some(reason.into()));
+        self.health.put(self.name, State::NotReady(reason.into()));
     }
 }
 
@@ -120,5 +149,8 @@ mod tests {
         lease.not_ready("lost");
         assert!(!health.ready());
         assert_eq!(health.reasons(), vec![("routing/lease".to_owned(), "lost".to_owned())]);
+        lease.ready_with("stands by");
+        assert!(health.ready() && lease.is_ready() && health.reasons().is_empty());
+        assert_eq!(health.remarks(), vec![("routing/lease".to_owned(), "stands by".to_owned())]);
     }
 }

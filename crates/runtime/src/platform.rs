@@ -43,8 +43,8 @@ pub struct Endpoints {
     pub agent_state: Vec<String>,
     /// Directory.
     pub directory: String,
-    /// Routing.
-    pub routing: String,
+    /// Every owner and standby of routing.
+    pub routing: Vec<String>,
     /// Reporting.
     pub reporting: String,
     /// Billing.

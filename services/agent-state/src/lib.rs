@@ -173,6 +173,7 @@ async fn watch(
             Leader::Me { term } => Some(term),
             _ => None,
         };
+        telemetry.gauge(names::RAFT_LEADS, &[]).set(i64::from(term.is_some()));
         if led != Some(term) {
             led = Some(term);
             drop(duties.take());

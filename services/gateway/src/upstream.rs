@@ -1,13 +1,14 @@
 //! The services behind the gateway.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value};
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use trunkline_runtime::agent_state_client::AgentStateClient;
 use trunkline_runtime::grpc::{self, MESSAGE_BYTES_MAX};
 use trunkline_runtime::mint::Mint;
@@ -20,9 +21,42 @@ use crate::surface::{Route, Service};
 /// The field that makes a retry recognisable.
 const COMMAND_ID: &str = "command_id";
 
+/// The processes of one service, and which of them answered last.
+struct Replicas {
+    channels: Vec<Channel>,
+    last: AtomicUsize,
+}
+
+impl Replicas {
+    /// Asks who answered last; while it says that it cannot, the others in turn, each once.
+    async fn ask<A, F>(
+        &self,
+        attempt: impl Fn(Channel, Duration) -> F,
+        time_max: Duration,
+    ) -> Result<A, Status>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let first = self.last.load(Ordering::Relaxed);
+        let mut refused = Status::unavailable("no address of the service is known");
+        for place in (first..).take(self.channels.len()).map(|place| place % self.channels.len()) {
+            match attempt(self.channels[place].clone(), time_max).await {
+                Ok(answer) => {
+                    self.last.store(place, Ordering::Relaxed);
+                    return Ok(answer.into_inner());
+                }
+                // Nobody there, or a standby.
+                Err(status) if status.code() == Code::Unavailable => refused = status,
+                Err(status) => return Err(status),
+            }
+        }
+        Err(refused)
+    }
+}
+
 /// Connections to every service.
 pub(crate) struct Upstreams {
-    channels: BTreeMap<Service, Channel>,
+    services: BTreeMap<Service, Replicas>,
     agent_state: AgentStateClient,
     mint: Mint,
     time_max: Duration,
@@ -31,16 +65,22 @@ pub(crate) struct Upstreams {
 impl Upstreams {
     pub(crate) fn new(platform: &Platform, time_max: Duration) -> Self {
         let endpoints = &platform.endpoints;
+        let one = std::slice::from_ref;
         let services = [
-            (Service::Billing, &endpoints.billing),
-            (Service::Directory, &endpoints.directory),
-            (Service::Reporting, &endpoints.reporting),
-            (Service::Routing, &endpoints.routing),
+            (Service::Billing, one(&endpoints.billing)),
+            (Service::Directory, one(&endpoints.directory)),
+            (Service::Reporting, one(&endpoints.reporting)),
+            (Service::Routing, endpoints.routing.as_slice()),
         ];
         // Our own deadline comes first, so that it is one answer whichever side notices.
-        let channel = |address: &str| grpc::channel_with_deadline(address, time_max + Duration::from_secs(1));
+        let channel =
+            |address: &String| grpc::channel_with_deadline(address, time_max + Duration::from_secs(1));
+        let replicas = |addresses: &[String]| Replicas {
+            channels: addresses.iter().map(channel).collect(),
+            last: AtomicUsize::new(0),
+        };
         Self {
-            channels: services.map(|(service, address)| (service, channel(address))).into(),
+            services: services.map(|(service, addresses)| (service, replicas(addresses))).into(),
             agent_state: AgentStateClient::new(&endpoints.agent_state, platform.mint.clone())
                 .with_time_max(time_max),
             mint: platform.mint.clone(),
@@ -68,8 +108,8 @@ impl Upstreams {
             unary(channel, request, path.clone(), DynamicCodec::decoding(route.rpc.output()))
         };
         let call = async {
-            match self.channels.get(&route.service) {
-                Some(channel) => attempt(channel.clone(), self.time_max).await.map(Response::into_inner),
+            match self.services.get(&route.service) {
+                Some(replicas) => replicas.ask(attempt, self.time_max).await,
                 None => self.agent_state.follow(attempt).await,
             }
         };

@@ -1,7 +1,5 @@
 //! `trunkline contact ID`: one contact's whole story, straight from the logs.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use trunkline_domain::billing::{Item, Ledger};
 use trunkline_domain::facts::{AnyFact, LogFact, Meta, Recorded};
@@ -10,7 +8,6 @@ use trunkline_domain::reporting::{INTERVAL, Reporting};
 use trunkline_domain::vocabulary::{ContactId, LogName, Position, Timestamp};
 use trunkline_proto::prose::prose;
 
-use crate::endpoints::DATA_DIR;
 use crate::{Failure, history, table};
 
 #[derive(Args)]
@@ -20,9 +17,8 @@ pub(crate) struct ContactArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// The data directory.
-    #[arg(long, default_value = DATA_DIR, env = "TRUNKLINE_DATA_DIR")]
-    data: PathBuf,
+    #[command(flatten)]
+    source: history::Source,
 }
 
 /// One fact of the story.
@@ -36,7 +32,7 @@ struct Line {
 
 pub(crate) async fn run(args: ContactArgs) -> Result<(), Failure> {
     let wanted = ContactId::parse(&args.contact_id).map_err(|error| Failure::usage(error.to_string()))?;
-    let log = history::open(&args.data)?;
+    let log = args.source.open().await?;
     let logs = history::read(&log).await?;
     let mut reporting = Reporting::default();
     let mut ledger = Ledger::default();
@@ -68,7 +64,10 @@ pub(crate) async fn run(args: ContactArgs) -> Result<(), Failure> {
         }
     }
     let Some(record) = reporting.contacts.get(&wanted) else {
-        return Err(Failure::world(format!("there is no contact {wanted} in {}", args.data.display())));
+        return Err(Failure::world(format!(
+            "there is no contact {wanted} in {}",
+            args.source.data.display()
+        )));
     };
     lines.sort_by_key(|line| line.meta.occurred_at);
     let items: Vec<&Item> = ledger.items().filter(|item| item.contact_id.as_ref() == Some(&wanted)).collect();

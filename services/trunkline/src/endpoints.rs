@@ -1,4 +1,4 @@
-//! Where the processes of a cluster answer, as `trunkline dev` writes it into its data directory.
+//! Where a process answers, as it writes it into its data directory.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,15 +13,17 @@ const FILE: &str = "endpoints.json";
 /// The data directory used when none is named.
 pub(crate) const DATA_DIR: &str = "data/dev";
 
-/// Addresses of a running cluster; printed as the first line of `trunkline dev`.
+/// Addresses of a running process; printed as its first line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Addresses {
-    /// Always true: the line is printed when the cluster is ready.
+    /// Always true: the line is printed when the process is ready.
     pub ready: bool,
-    /// REST, pages and gRPC passthrough.
-    pub http: String,
-    /// SIP over UDP and TCP.
-    pub sip: String,
+    /// REST, pages and gRPC passthrough, where the gateway runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// SIP over UDP and TCP, where media runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sip: Option<String>,
     /// Metrics and health of the process.
     pub ops: String,
     /// gRPC, by service.
@@ -48,7 +50,7 @@ impl Addresses {
         }
     }
 
-    /// Reads what the cluster that runs on this data directory wrote.
+    /// Reads what the process that runs on this data directory wrote.
     pub(crate) fn read(data: &Path) -> Result<Self, Failure> {
         let path: PathBuf = data.join(FILE);
         let text = std::fs::read_to_string(&path).map_err(|error| {

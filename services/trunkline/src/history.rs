@@ -1,31 +1,45 @@
-//! A data directory's logs, read from the start to where they end now.
+//! The logs, read from the start to where they end now.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use trunkline_chaos::History;
 use trunkline_domain::facts::Delivered;
 use trunkline_domain::vocabulary::{Cell, LogName};
 use trunkline_proto::convert::WireFact;
-use trunkline_runtime::event_log::{EmbeddedLog, LogError, ReadFrom, SharedLog};
+use trunkline_runtime::event_log::settings::{LogSettings, ReadError, log_settings};
+use trunkline_runtime::event_log::{LogError, ReadFrom, SharedLog};
 use trunkline_runtime::facts::FactReader;
 
 use crate::Failure;
+use crate::endpoints::DATA_DIR;
 
-/// The directory of the embedded log under a data directory.
-pub(crate) const LOG_DIR: &str = "log";
+/// Which logs a command reads.
+#[derive(Args)]
+pub(crate) struct Source {
+    /// The data directory: of a process with an embedded log, or one whose `trunkline.toml` says where the logs are.
+    #[arg(long, default_value = DATA_DIR, env = "TRUNKLINE_DATA_DIR")]
+    pub data: PathBuf,
+    /// A TOML file whose section log says where the logs are.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+}
 
-/// Opens the logs under a data directory for reading; a process may be writing them.
-pub(crate) fn open(data: &Path) -> Result<SharedLog, Failure> {
-    let dir = data.join(LOG_DIR);
-    if !dir.is_dir() {
-        return Err(Failure::usage(format!(
-            "{} holds no logs: expected a directory `{LOG_DIR}` in it",
-            data.display()
-        )));
+impl Source {
+    /// Opens the logs for reading; processes may be writing them.
+    pub(crate) async fn open(&self) -> Result<SharedLog, Failure> {
+        let settings = log_settings(&self.data, self.config.as_deref(), &[])
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        open_to_read(&settings, &self.data).await
     }
-    let log = EmbeddedLog::open_read_only(&dir).map_err(|error| Failure::world(error.to_string()))?;
-    Ok(Arc::new(log))
+}
+
+/// Opens the logs that these settings name.
+pub(crate) async fn open_to_read(settings: &LogSettings, data: &Path) -> Result<SharedLog, Failure> {
+    settings.open_to_read(data).await.map_err(|error| match error {
+        ReadError::NoLogs { .. } => Failure::usage(error.to_string()),
+        ReadError::Embedded(_) | ReadError::Kafka(_) => Failure::world(error.to_string()),
+    })
 }
 
 /// Reads everything that counts, up to where each partition ends now.

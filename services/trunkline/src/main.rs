@@ -5,7 +5,10 @@ mod contact;
 mod dev;
 mod endpoints;
 mod history;
+mod logs;
+mod process;
 mod replay;
+mod settings;
 mod table;
 mod tail;
 mod topics;
@@ -28,14 +31,16 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the whole cluster in this process: embedded log, one Raft voter.
-    Dev(dev::DevArgs),
+    Dev(dev::ProcessArgs),
+    /// Run one service, or some, in this process, beside the other processes of the cluster.
+    Serve(dev::ServeArgs),
     /// Show what a configuration document would change, and apply it.
     Apply(apply::ApplyArgs),
     /// Print a log as prose, one line a fact.
     Tail(tail::TailArgs),
     /// Fold the logs from the start and print counts and state hashes.
     Replay(replay::ReplayArgs),
-    /// Create or check the logs of a data directory.
+    /// Create or check the logs: of a data directory, or the topics on Kafka.
     Topics(topics::TopicsArgs),
     /// Check the promises over the logs.
     Verify(verify::VerifyArgs),
@@ -90,6 +95,7 @@ fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match cli.command {
             Command::Dev(args) => dev::run(args).await,
+            Command::Serve(args) => dev::serve(args).await,
             Command::Apply(args) => apply::run(args).await,
             Command::Tail(args) => tail::run(args).await,
             Command::Replay(args) => replay::run(args).await,

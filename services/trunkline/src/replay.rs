@@ -1,14 +1,11 @@
 //! `trunkline replay`: every fold from the start, with counts and state hashes.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use trunkline_domain::billing::Ledger;
 use trunkline_domain::directory::Directory;
 use trunkline_domain::kernel::Projection;
 use trunkline_domain::reporting::Reporting;
 
-use crate::endpoints::DATA_DIR;
 use crate::{Failure, history, table};
 
 #[derive(Args)]
@@ -16,13 +13,12 @@ pub(crate) struct ReplayArgs {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// The data directory.
-    #[arg(long, default_value = DATA_DIR, env = "TRUNKLINE_DATA_DIR")]
-    data: PathBuf,
+    #[command(flatten)]
+    source: history::Source,
 }
 
 pub(crate) async fn run(args: ReplayArgs) -> Result<(), Failure> {
-    let log = history::open(&args.data)?;
+    let log = args.source.open().await?;
     let logs = history::read(&log).await?;
     let mut directory = Directory::default();
     let mut reporting = Reporting::default();

@@ -1,9 +1,7 @@
 //! `trunkline tail`: a log as prose, one line a fact.
 
-use std::io::Write;
-use std::path::PathBuf;
-
 use clap::Args;
+use std::io::Write;
 use trunkline_domain::facts::{
     AgentFact, AnyFact, BillingFact, ContactFact, Delivered, DirectoryFact, Meta, RoutingFact,
 };
@@ -13,7 +11,6 @@ use trunkline_proto::prose::prose;
 use trunkline_runtime::event_log::{LogError, ReadFrom, SharedLog};
 use trunkline_runtime::facts::FactReader;
 
-use crate::endpoints::DATA_DIR;
 use crate::{Failure, history};
 
 #[derive(Args)]
@@ -39,9 +36,8 @@ pub(crate) struct TailArgs {
     /// One line of JSON a fact.
     #[arg(long)]
     json: bool,
-    /// The data directory.
-    #[arg(long, default_value = DATA_DIR, env = "TRUNKLINE_DATA_DIR")]
-    data: PathBuf,
+    #[command(flatten)]
+    source: history::Source,
 }
 
 /// One fact, ready to print.
@@ -54,7 +50,7 @@ struct Line {
 }
 
 pub(crate) async fn run(args: TailArgs) -> Result<(), Failure> {
-    let log = history::open(&args.data)?;
+    let log = args.source.open().await?;
     let wanted: Vec<LogName> =
         if args.log == "all" { LogName::ALL.to_vec() } else { vec![history::log_named(&args.log)?] };
     let (sender, mut lines) = tokio::sync::mpsc::channel::<Result<Line, LogError>>(1024);

@@ -1,11 +1,8 @@
 //! `trunkline verify`: the promises, checked over the logs.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use trunkline_chaos::INVARIANTS;
 
-use crate::endpoints::DATA_DIR;
 use crate::{Failure, history, table};
 
 #[derive(Args)]
@@ -13,13 +10,12 @@ pub(crate) struct VerifyArgs {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// The data directory.
-    #[arg(long, default_value = DATA_DIR, env = "TRUNKLINE_DATA_DIR")]
-    data: PathBuf,
+    #[command(flatten)]
+    source: history::Source,
 }
 
 pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
-    let log = history::open(&args.data)?;
+    let log = args.source.open().await?;
     let history = history::read(&log).await?;
     let mut rows = Vec::new();
     let mut checks = Vec::new();

@@ -184,8 +184,8 @@ fn a_wrong_setting_ends_the_start_with_one_sentence_before_any_socket_opens() {
         ("log.record_bytes_max=999999999999", "a record has 1 byte to 64 MiB"),
         ("log.pending_count_max=0", "at least one record must be able to wait"),
         ("log.segment_bytes=2000000000", "at most 1 GiB"),
-        ("dev.ops_listen=somewhere", "dev.ops_listen"),
-        ("dev.grpc_ip=banana", "dev.grpc_ip"),
+        ("process.ops_listen=somewhere", "process.ops_listen"),
+        ("process.grpc_ip=banana", "process.grpc_ip"),
         ("reporting.checkpoint_every_ms=1", "checkpoint_every_ms"),
         ("nonsense", "nonsense"),
     ] {

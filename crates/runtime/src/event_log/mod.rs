@@ -16,6 +16,8 @@ mod fence;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod metered;
+#[cfg(feature = "kafka")]
+pub mod settings;
 mod ticket;
 
 pub use embedded::{EmbeddedLog, EmbeddedOptions, OpenError, OpenReport};

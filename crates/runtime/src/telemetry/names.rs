@@ -38,6 +38,7 @@ metrics! {
     OFFERS_CLOSED "trunkline.routing.offers.closed" "Offers closed, by outcome.";
     // agent-state
     RAFT_APPLIED_INDEX "trunkline.agent_state.raft.applied_index" "The last Raft index applied.";
+    RAFT_LEADS "trunkline.agent_state.raft.leads" "1 while this replica leads, else 0.";
     RAFT_TERM "trunkline.agent_state.raft.term" "The current Raft term.";
     COMMANDS_APPLIED "trunkline.agent_state.commands.applied" "Commands applied, by command and outcome.";
     OUTBOX_LAG "trunkline.agent_state.outbox.lag" "Raft indexes applied and not yet published.";

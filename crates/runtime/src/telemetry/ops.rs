@@ -56,14 +56,13 @@ async fn livez() -> impl IntoResponse {
 
 async fn readyz(State(process): State<Process>) -> impl IntoResponse {
     let ready = process.health.ready();
-    let reasons: Vec<_> = process
-        .health
-        .reasons()
-        .into_iter()
-        .map(|(component, reason)| json!({ "component": component, "reason": reason }))
-        .collect();
+    let list = |said: Vec<(String, String)>, what: &str| -> Vec<_> {
+        said.into_iter().map(|(component, words)| json!({ "component": component, what: words })).collect()
+    };
+    let reasons = list(process.health.reasons(), "reason");
+    let remarks = list(process.health.remarks(), "remark");
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": ready, "reasons": reasons })))
+    (status, Json(json!({ "ready": ready, "reasons": reasons, "remarks": remarks })))
 }
 
 async fn metrics(State(process): State<Process>) -> impl IntoResponse {

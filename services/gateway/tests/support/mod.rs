@@ -283,7 +283,7 @@ impl Scene {
             reporting: serve(Routes::new(ReportingServiceServer::new(reporting)), &shutdown),
             agent_state: vec![serve(Routes::new(AgentStateServiceServer::new(follower)), &shutdown)],
             directory: nobody(),
-            routing: nobody(),
+            routing: vec![nobody()],
             billing: nobody(),
             media: String::new(),
         };

@@ -16,6 +16,9 @@ use crate::event_log::LogError;
 /// How long a topic may be unknown to a broker after it was made.
 const PROPAGATION: Duration = Duration::from_secs(2);
 
+/// How long a broker may take to say that it is there.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// What a client last complained of; of use when a deadline has passed and nobody else knows why.
 #[derive(Debug, Clone, Default)]
 pub struct Voice(Arc<Mutex<Option<String>>>);
@@ -93,6 +96,20 @@ impl Asker {
             brokers: options.brokers.clone(),
             reason: format!("{}{}", words(&error), self.voice.last()),
         })
+    }
+
+    /// The first partition of these topics that no broker leads, as `topic/partition`. A short question: whoever does not
+    /// answer it within a second does not serve.
+    pub async fn leaderless(&self, topics: Vec<String>) -> Result<Option<String>, KafkaError> {
+        self.ask(move |asker, deadline| {
+            let there = asker.fetch_metadata(None, deadline.min(PROBE_TIME_MAX))?;
+            let ours = there.topics().iter().filter(|topic| topics.iter().any(|name| name == topic.name()));
+            let mut partitions =
+                ours.flat_map(|topic| topic.partitions().iter().map(move |it| (topic.name(), it)));
+            let leaderless = partitions.find(|(_, partition)| partition.leader() < 0);
+            Ok(leaderless.map(|(name, partition)| format!("{name}/{}", partition.id())))
+        })
+        .await
     }
 
     async fn ask<T: Send + 'static>(

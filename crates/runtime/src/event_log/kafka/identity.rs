@@ -13,17 +13,23 @@ use trunkline_domain::vocabulary::Cell;
 use super::client::{Asker, Voice, client_error, words};
 use super::{KafkaOpenError, KafkaOptions};
 
+/// The cluster that the topics belong to.
+pub async fn read(options: &KafkaOptions, asker: &Asker) -> Result<String, KafkaOpenError> {
+    let empty = || unclaimed(options, "it is empty; make the topics with this program".to_owned());
+    find(options, asker).await?.ok_or_else(empty)
+}
+
 /// Fails unless the topics belong to the cluster of the options.
 pub async fn verify(options: &KafkaOptions, asker: &Asker) -> Result<(), KafkaOpenError> {
-    match find(options, asker).await? {
-        Some(found) if found == options.cluster => Ok(()),
-        Some(found) => Err(KafkaOpenError::OtherCluster {
-            prefix: options.topic_prefix.clone(),
-            found,
-            expected: options.cluster.clone(),
-        }),
-        None => Err(unclaimed(options, "it is empty; make the topics with this program".to_owned())),
+    let found = read(options, asker).await?;
+    if found == options.cluster {
+        return Ok(());
     }
+    Err(KafkaOpenError::OtherCluster {
+        prefix: options.topic_prefix.clone(),
+        found,
+        expected: options.cluster.clone(),
+    })
 }
 
 /// Writes whose topics these are, when nobody has yet, and verifies it.

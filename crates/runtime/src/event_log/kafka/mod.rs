@@ -120,6 +120,34 @@ impl KafkaLog {
         Ok(Self { options, asker, partitions, closed: watch::Sender::new(false) })
     }
 
+    /// The cluster of ours that the topics belong to, for who only reads and need not know it.
+    ///
+    /// # Errors
+    /// As of [`KafkaLog::open`].
+    pub async fn cluster_of(options: &KafkaOptions) -> Result<String, KafkaOpenError> {
+        let asker = Asker::new(options)?;
+        asker.metadata(options).await?;
+        identity::read(options, &asker).await
+    }
+
+    /// Why nothing can be written or read now, in words; `None` when nothing is known to be wrong. A record that waits
+    /// for its acknowledgement is trouble after `stalled_after`. Asks a broker, and takes a second when none answers.
+    pub async fn trouble(&self, stalled_after: Duration) -> Option<String> {
+        for partition in self.partitions.iter() {
+            if let Some(waits) = partition.oldest_wait().filter(|waits| *waits >= stalled_after) {
+                let (log, cell) = partition.name();
+                let since = waits.as_secs_f64();
+                return Some(format!("log {log}/{cell} has taken nothing for {since:.1} s"));
+            }
+        }
+        let topics = LogName::ALL.map(|log| self.options.topic(log));
+        match self.asker.leaderless(topics.to_vec()).await {
+            Ok(None) => None,
+            Ok(Some(leaderless)) => Some(format!("{leaderless} has no leader")),
+            Err(error) => Some(format!("no kafka broker answers: {}", client::words(&error))),
+        }
+    }
+
     /// Takes nothing more, waits until what was taken is acknowledged, no longer than an append may take, and ends the
     /// readers with [`LogError::Closed`]. Dropping does the same. Blocks.
     pub fn close(&self) {

@@ -218,6 +218,16 @@ impl Partition {
         }
     }
 
+    /// Which partition it is.
+    pub fn name(&self) -> (LogName, Cell) {
+        (self.log, self.cell)
+    }
+
+    /// How long the oldest record under way has waited.
+    pub fn oldest_wait(&self) -> Option<Duration> {
+        self.state().in_flight.front().map(|first| first.since.elapsed())
+    }
+
     /// Fails what has waited for longer than the deadline of an append, and what is behind it.
     pub fn expire(&self) {
         let deadline = self.options.append_deadline;

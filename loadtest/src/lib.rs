@@ -1,0 +1,41 @@
+//! Callers and agents played by sipp; the recount; the benches; the cluster as processes on one machine.
+
+pub mod bench_log;
+pub mod checks;
+pub mod cluster;
+pub mod ear;
+pub mod facts;
+pub mod http;
+#[cfg(test)]
+mod pair_tests;
+pub mod plan;
+pub mod print;
+pub mod recount;
+pub mod rig;
+pub mod run;
+pub mod sipp;
+pub mod stage;
+
+/// Why a run could not be carried through, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(String);
+
+impl Failure {
+    /// From anything that says what is wrong.
+    pub fn new(what: impl std::fmt::Display) -> Self {
+        Self(what.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<http::RestError> for Failure {
+    fn from(error: http::RestError) -> Self {
+        Self::new(error)
+    }
+}

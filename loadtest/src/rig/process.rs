@@ -1,0 +1,244 @@
+//! One process of a rig: started, asked, signalled and ended by its id.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Failure;
+use crate::http::{get_text, list, text};
+
+/// How a process is started, and where it answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Process {
+    /// Its name within the rig, as `routing-2`.
+    pub name: String,
+    /// What it runs.
+    pub service: String,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// The file of settings that all have in common.
+    pub config: PathBuf,
+    /// Where it answers gRPC; empty for the gateway.
+    pub grpc: String,
+    /// Where it serves REST; empty but for the gateway.
+    pub http: String,
+    /// Where it listens for SIP; empty but for media.
+    pub sip: String,
+    /// Metrics and health.
+    pub ops: String,
+    /// Settings of its own, as `section.key=value`.
+    pub settings: Vec<String>,
+}
+
+/// How a process is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It does not run.
+    Down,
+    /// It runs and does not answer.
+    Silent,
+    /// It runs, and says why it does not serve: component and reason.
+    NotReady {
+        /// Component and reason.
+        reasons: Vec<(String, String)>,
+    },
+    /// It serves.
+    Ready {
+        /// What it wants to be known: component and remark.
+        remarks: Vec<(String, String)>,
+    },
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = |all: &[(String, String)]| {
+            all.iter()
+                .map(|(component, words)| format!("{component}: {words}"))
+                .collect::<Vec<_>>()
+                .join("; ")
+        };
+        match self {
+            Self::Down => f.write_str("down"),
+            Self::Silent => f.write_str("runs, does not answer"),
+            Self::NotReady { reasons } => write!(f, "not ready: {}", said(reasons)),
+            Self::Ready { remarks } if remarks.is_empty() => f.write_str("ready"),
+            Self::Ready { remarks } => write!(f, "ready ({})", said(remarks)),
+        }
+    }
+}
+
+impl Process {
+    /// Starts it. What it logs is put behind what it logged before.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn start(&self, program: &Path) -> Result<(), Failure> {
+        self.start_as(&[], program)
+    }
+
+    /// Starts it behind another command, as `faketime -f +3600s`.
+    ///
+    /// # Errors
+    /// When that cannot be run.
+    pub fn start_as(&self, before: &[&str], program: &Path) -> Result<(), Failure> {
+        std::fs::create_dir_all(&self.data)?;
+        let log = OpenOptions::new().create(true).append(true).open(self.log())?;
+        let mut words: Vec<String> = before.iter().map(|word| (*word).to_owned()).collect();
+        words.push(program.display().to_string());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg("serve").arg(&self.service).arg("--data").arg(&self.data);
+        command.arg("--config").arg(&self.config);
+        for setting in &self.settings {
+            command.arg("--set").arg(setting);
+        }
+        command.stdin(Stdio::null()).stdout(File::create(self.data.join("out"))?).stderr(log);
+        // A Ctrl-C at the terminal goes to the whole group; a process of the rig is ended by who wants it ended.
+        command.process_group(0);
+        let child =
+            command.spawn().map_err(|error| Failure::new(format!("could not run {}: {error}", words[0])))?;
+        std::fs::write(self.data.join("pid"), child.id().to_string())?;
+        Ok(())
+    }
+
+    /// Its process id, when it runs.
+    pub fn pid(&self) -> Option<i32> {
+        let pid: i32 = std::fs::read_to_string(self.data.join("pid")).ok()?.trim().parse().ok()?;
+        // A child of ours that has ended stays until somebody asks.
+        let of = Pid::from_raw(pid)?;
+        let _ = waitpid(Some(of), WaitOptions::NOHANG);
+        // Ids are used again.
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let data = self.data.display().to_string();
+        words.split(|byte| *byte == 0).any(|word| word == data.as_bytes()).then_some(pid)
+    }
+
+    /// Where it logs.
+    pub fn log(&self) -> PathBuf {
+        self.data.join("trunkline.log")
+    }
+
+    /// Everything it answers on, in words.
+    pub fn addresses(&self) -> String {
+        let all = [("http", &self.http), ("sip", &self.sip), ("grpc", &self.grpc), ("ops", &self.ops)];
+        let all = all.into_iter().filter(|(_, address)| !address.is_empty());
+        all.map(|(what, address)| format!("{what} {address}")).collect::<Vec<_>>().join(" ")
+    }
+
+    /// How it is now.
+    pub async fn state(&self) -> State {
+        if self.pid().is_none() {
+            return State::Down;
+        }
+        let Ok((_, body)) = get_text(&self.ops, "/readyz", Duration::from_secs(2)).await else {
+            return State::Silent;
+        };
+        let Ok(body) = serde_json::from_str::<Value>(&body) else { return State::Silent };
+        let said = |what: &str, word: &str| -> Vec<(String, String)> {
+            let all = list(&body, what).iter();
+            all.map(|it| (text(it, "component").to_owned(), text(it, word).to_owned())).collect()
+        };
+        match body["ready"].as_bool() {
+            Some(true) => State::Ready { remarks: said("remarks", "remark") },
+            _ => State::NotReady { reasons: said("reasons", "reason") },
+        }
+    }
+
+    /// One number of its metrics, without labels.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let (_, body) = get_text(&self.ops, "/metrics", Duration::from_secs(2)).await.ok()?;
+        let line = body.lines().find(|line| line.split(' ').next() == Some(name))?;
+        line.split(' ').nth(1)?.parse().ok()
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready in time.
+    pub async fn ready(&self, within: Duration) -> Result<(), Failure> {
+        let deadline = Instant::now() + within;
+        loop {
+            let state = self.state().await;
+            let failed = |what: String| {
+                Err(Failure::new(format!("{} {what}; see {}", self.name, self.log().display())))
+            };
+            match state {
+                State::Ready { .. } => return Ok(()),
+                State::Down => return failed(format!("ended: {}", self.last_words())),
+                state if Instant::now() > deadline => {
+                    return failed(format!("is not ready after {} s: {state}", within.as_secs()));
+                }
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    /// The last line of its log.
+    pub fn last_words(&self) -> String {
+        let log = std::fs::read(self.log()).unwrap_or_default();
+        String::from_utf8_lossy(&log).lines().last().unwrap_or_default().to_owned()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        let failed = || Failure::new(format!("{} does not run", self.name));
+        let pid = self.pid().and_then(Pid::from_raw).ok_or_else(failed)?;
+        kill_process(pid, signal)
+            .map_err(|error| Failure::new(format!("could not signal {}: {error}", self.name)))
+    }
+
+    /// kill -9, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn kill(&self) -> Result<(), Failure> {
+        self.signal(Signal::KILL)?;
+        while self.pid().is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for its end. Gives its exit code, 0 when another program started it or it did not run, and
+    /// `None` when it had to be ended the hard way.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub async fn stop(&self, within: Duration) -> Result<Option<i32>, Failure> {
+        let Some(pid) = self.pid().and_then(Pid::from_raw) else { return Ok(Some(0)) };
+        self.signal(Signal::TERM)?;
+        let deadline = Instant::now() + within;
+        loop {
+            // Not our child: then its entry in /proc tells.
+            match waitpid(Some(pid), WaitOptions::NOHANG) {
+                Ok(Some((_, status))) => return Ok(Some(status.exit_status().unwrap_or(-1))),
+                Ok(None) => {}
+                Err(_) if self.pid().is_none() => return Ok(Some(0)),
+                Err(_) => {}
+            }
+            if Instant::now() > deadline {
+                self.kill().await?;
+                return Ok(None);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// CPU time it has used, user and system, in ms.
+    pub fn cpu_ms(&self) -> Option<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?)).ok()?;
+        // Behind the name in parentheses: state is field 3, utime 14, stime 15, in ticks of 10 ms (proc(5)).
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        Some(ticks * 10)
+    }
+}
