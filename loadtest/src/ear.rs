@@ -41,6 +41,11 @@ impl Ear {
         Ok(Self { port, heard, task })
     }
 
+    /// How many packets were heard so far.
+    pub fn heard_count(&self) -> usize {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).packets.len()
+    }
+
     /// Ends it and gives what was heard.
     pub fn close(self) -> Heard {
         self.task.abort();

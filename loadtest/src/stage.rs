@@ -102,73 +102,17 @@ impl Stage {
             options,
         };
         for agent in 0..AGENTS.len() {
-            let phone = stage.phone(agent).await?;
-            stage.phones.push(phone);
+            let server = stage.cluster.addresses.sip_for(agent).to_owned();
+            let (dir, csv) = (stage.options.dir.join("phones"), stage.plan.csv(agent));
+            stage.phones.push(phone(&stage.scenarios, &dir, agent, &csv, &server).await?);
         }
         for agent in AGENTS {
-            stage.agent_does(agent.id, "signIn", json!({"siteId": ""})).await?;
+            agent_does(&stage.operator, agent.id, "signIn", json!({"siteId": ""})).await?;
             stage.signed_in_at.push(unix_ms());
-            stage.agent_does(agent.id, "goReady", json!({})).await?;
+            agent_does(&stage.operator, agent.id, "goReady", json!({})).await?;
         }
         say(&format!("{} phones registered, agents signed in and ready", AGENTS.len()));
         Ok(stage)
-    }
-
-    /// Starts an agent's phone and registers it.
-    async fn phone(&self, agent: usize) -> Result<Sipp, Failure> {
-        let cast = AGENTS[agent];
-        let dir = self.options.dir.join("phones").join(cast.sip_user);
-        std::fs::create_dir_all(&dir)?;
-        std::fs::write(dir.join("plan.csv"), self.plan.csv(agent))?;
-        let audio_port = sipp::free_port(4)?;
-        let (codec, payload_type) = cast.codec;
-        let args = [
-            "-inf plan.csv -rtp_echo -mp",
-            &audio_port.to_string(),
-            "-key payload_type",
-            &payload_type.to_string(),
-            "-key codec",
-            codec,
-            "-trace_screen -screen_file screens.txt",
-        ];
-        let args = args.join(" ").split(' ').map(str::to_owned).collect();
-        let start = Start { scenario: "agent", dir: dir.clone(), port: None, args, server: None };
-        let phone = Sipp::start(&self.scenarios, start)?;
-        sipp::listening(phone.port).await?;
-        // The directory's agents reach the registrar a moment after the document was applied.
-        for attempt in 1.. {
-            let (user, password, phone_port) =
-                (cast.sip_user, format!("demo-{}", cast.sip_user), phone.port.to_string());
-            let args =
-                ["-s", user, "-au", user, "-ap", &password, "-key", "phone_port", &phone_port, "-m", "1"];
-            let args = args.iter().chain(&["-key", "expires", "3600"]).map(|arg| (*arg).to_owned()).collect();
-            let dir = dir.join(format!("register-{attempt}"));
-            let server = Some(self.cluster.addresses.sip_for(agent));
-            let mut register =
-                Sipp::start(&self.scenarios, Start { scenario: "register", dir, port: None, args, server })?;
-            match register.ended(Duration::from_secs(12)).await? {
-                0 => return Ok(phone),
-                code if attempt == 20 => {
-                    let log = register.dir.display();
-                    return Err(Failure::new(format!("phone {user} could not register ({code}); see {log}")));
-                }
-                _ => tokio::time::sleep(Duration::from_millis(250)).await,
-            }
-        }
-        Err(Failure::new("unreachable: the loop above returns"))
-    }
-
-    /// One command to agent-state, tried until the roster has reached it.
-    async fn agent_does(&self, agent_id: &str, verb: &str, body: Value) -> Result<Value, Failure> {
-        let path = format!("/v1/agents/{agent_id}:{verb}");
-        let deadline = Instant::now() + Duration::from_secs(15);
-        loop {
-            match self.operator.post(&path, &body).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) if Instant::now() > deadline => return Err(Failure::new(error)),
-                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-            }
-        }
     }
 
     /// Places the calls of the plan and waits until every caller has ended.
@@ -221,7 +165,7 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(400)).await;
         }
         for agent in AGENTS {
-            self.agent_does(agent.id, "signOut", json!({"reason": "end of shift"})).await?;
+            agent_does(&self.operator, agent.id, "signOut", json!({"reason": "end of shift"})).await?;
             self.signed_out_at.push(unix_ms());
         }
         say("all contacts ended, agents signed out");
@@ -252,32 +196,113 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until reporting and billing have taken in all that is in the logs: their live digests equal a replay's.
-    /// Gives both sides as `(fold, live, replayed)`, equal or not.
+    /// As [`caught_up`], of this run.
     ///
     /// # Errors
     /// When the logs cannot be replayed.
     pub async fn caught_up(&self) -> Result<Vec<(&'static str, String, String)>, Failure> {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            let reporting = self.operator.get("/v1/reporting/state").await.unwrap_or_default();
-            let billing = self.operator.get("/v1/billing/state").await.unwrap_or_default();
-            let replay = self.trunkline.demand(&["replay", "--json"]).await?;
-            let replay: Value = serde_json::from_str(&replay).map_err(Failure::new)?;
-            let replayed = |fold: &str| {
-                let folds = crate::http::list(&replay, "folds");
-                let found = folds.iter().find(|it| text(it, "fold") == fold);
-                found.map(|it| text(it, "state_hash")).unwrap_or_default().to_owned()
-            };
-            let sides = vec![
-                ("reporting", text(&reporting, "state_hash").to_owned(), replayed("reporting")),
-                ("billing", text(&billing, "state_hash").to_owned(), replayed("billing")),
-            ];
-            let equal = sides.iter().all(|(_, live, replayed)| live == replayed && !live.is_empty());
-            if equal || Instant::now() > deadline {
-                return Ok(sides);
+        caught_up(&self.operator, &self.trunkline).await
+    }
+}
+
+/// Waits until reporting and billing have taken in all that is in the logs: their live digests equal a replay's.
+/// Gives both sides as `(fold, live, replayed)`, equal or not.
+///
+/// # Errors
+/// When the logs cannot be replayed.
+pub async fn caught_up(
+    operator: &Rest,
+    trunkline: &Trunkline,
+) -> Result<Vec<(&'static str, String, String)>, Failure> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let reporting = operator.get("/v1/reporting/state").await.unwrap_or_default();
+        let billing = operator.get("/v1/billing/state").await.unwrap_or_default();
+        let replay = trunkline.demand(&["replay", "--json"]).await?;
+        let replay: Value = serde_json::from_str(&replay).map_err(Failure::new)?;
+        let replayed = |fold: &str| {
+            let folds = crate::http::list(&replay, "folds");
+            let found = folds.iter().find(|it| text(it, "fold") == fold);
+            found.map(|it| text(it, "state_hash")).unwrap_or_default().to_owned()
+        };
+        let sides = vec![
+            ("reporting", text(&reporting, "state_hash").to_owned(), replayed("reporting")),
+            ("billing", text(&billing, "state_hash").to_owned(), replayed("billing")),
+        ];
+        let equal = sides.iter().all(|(_, live, replayed)| live == replayed && !live.is_empty());
+        if equal || Instant::now() > deadline {
+            return Ok(sides);
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// Starts an agent's phone in a directory of its own under `dir`, and registers it. `csv` is what it does with each call,
+/// as `agent.xml` reads it.
+///
+/// # Errors
+/// When it cannot be started, or the registrar does not take it.
+pub async fn phone(
+    scenarios: &Scenarios,
+    dir: &Path,
+    agent: usize,
+    csv: &str,
+    server: &str,
+) -> Result<Sipp, Failure> {
+    let cast = AGENTS[agent];
+    let dir = dir.join(cast.sip_user);
+    std::fs::create_dir_all(&dir)?;
+    std::fs::write(dir.join("plan.csv"), csv)?;
+    let audio_port = sipp::free_port(4)?;
+    let (codec, payload_type) = cast.codec;
+    let args = [
+        "-inf plan.csv -rtp_echo -mp",
+        &audio_port.to_string(),
+        "-key payload_type",
+        &payload_type.to_string(),
+        "-key codec",
+        codec,
+        "-trace_screen -screen_file screens.txt",
+    ];
+    let args = args.join(" ").split(' ').map(str::to_owned).collect();
+    let start = Start { scenario: "agent", dir: dir.clone(), port: None, args, server: None };
+    let phone = Sipp::start(scenarios, start)?;
+    sipp::listening(phone.port).await?;
+    // The directory's agents reach the registrar a moment after the document was applied.
+    for attempt in 1.. {
+        let (user, password, phone_port) =
+            (cast.sip_user, format!("demo-{}", cast.sip_user), phone.port.to_string());
+        let args = ["-s", user, "-au", user, "-ap", &password, "-key", "phone_port", &phone_port, "-m", "1"];
+        let args = args.iter().chain(&["-key", "expires", "3600"]).map(|arg| (*arg).to_owned()).collect();
+        let dir = dir.join(format!("register-{attempt}"));
+        let mut register = Sipp::start(
+            scenarios,
+            Start { scenario: "register", dir, port: None, args, server: Some(server) },
+        )?;
+        match register.ended(Duration::from_secs(12)).await? {
+            0 => return Ok(phone),
+            code if attempt == 20 => {
+                let log = register.dir.display();
+                return Err(Failure::new(format!("phone {user} could not register ({code}); see {log}")));
             }
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            _ => tokio::time::sleep(Duration::from_millis(250)).await,
+        }
+    }
+    Err(Failure::new("unreachable: the loop above returns"))
+}
+
+/// One command to agent-state, tried until the roster has reached it.
+///
+/// # Errors
+/// When it is refused for too long.
+pub async fn agent_does(operator: &Rest, agent_id: &str, verb: &str, body: Value) -> Result<Value, Failure> {
+    let path = format!("/v1/agents/{agent_id}:{verb}");
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        match operator.post(&path, &body).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if Instant::now() > deadline => return Err(Failure::new(error)),
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     }
 }

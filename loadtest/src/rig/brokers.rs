@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
+use super::process::runs_with;
 use crate::Failure;
 
 /// Apache Kafka on loopback.
@@ -82,9 +83,8 @@ impl Broker {
     /// Its process id, when it runs.
     pub fn pid(&self) -> Option<i32> {
         let pid: i32 = std::fs::read_to_string(self.dir.join("pid")).ok()?.trim().parse().ok()?;
-        let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let settings = self.dir.join("server.properties").display().to_string();
-        words.split(|byte| *byte == 0).any(|word| word == settings.as_bytes()).then_some(pid)
+        runs_with(pid, &settings).then_some(pid)
     }
 
     /// kill -9, without waiting; one that does not run is left alone.

@@ -23,7 +23,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use self::brokers::Brokers;
+pub use self::brokers::{Broker, Brokers};
 pub use self::process::{Process, State};
 
 use crate::Failure;

@@ -74,6 +74,17 @@ impl fmt::Display for State {
     }
 }
 
+/// Whether a process runs that was started with this word on its command line: ids are used again.
+pub(super) fn runs_with(pid: i32, word: &str) -> bool {
+    let Ok(words) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    if words.is_empty() {
+        // Between fork and the new program's first step there are no words yet; a dead child has none any more.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        return stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'));
+    }
+    words.split(|byte| *byte == 0).any(|it| it == word.as_bytes())
+}
+
 impl Process {
     /// Starts it. What it logs is put behind what it logged before.
     ///
@@ -113,10 +124,7 @@ impl Process {
         // A child of ours that has ended stays until somebody asks.
         let of = Pid::from_raw(pid)?;
         let _ = waitpid(Some(of), WaitOptions::NOHANG);
-        // Ids are used again.
-        let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let data = self.data.display().to_string();
-        words.split(|byte| *byte == 0).any(|word| word == data.as_bytes()).then_some(pid)
+        runs_with(pid, &self.data.display().to_string()).then_some(pid)
     }
 
     /// Where it logs.

@@ -1,0 +1,154 @@
+//! The chaos suite: a cluster of processes takes calls, something dies, and every promise is checked afterwards.
+//!
+//! A *round* is one wave of calls with one fault in it ([`faults`]). Rounds follow each other on one cluster, so that what
+//! an earlier one broke and nobody noticed shows in a later one.
+
+mod faults;
+mod judge;
+mod scene;
+mod wave;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use serde_json::json;
+use trunkline_loadtest::rig::Shape;
+use trunkline_loadtest::{Failure, cluster};
+
+use crate::faults::{FAULTS, Fault};
+use crate::scene::Scene;
+
+/// Things that die while calls are up, and what must hold afterwards.
+#[derive(Debug, Parser)]
+#[command(name = "trunkline-rounds")]
+enum Command {
+    /// Names the rounds, with what each does.
+    List,
+    /// Runs rounds by name, or `all`, or `short`: one line of JSON a round, a table at the end.
+    Run(RunArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// Which rounds: names as `list` has them, `all`, or `short` for those of `./dev test`.
+    #[arg(required = true)]
+    names: Vec<String>,
+    /// With `all`: begin no further round after so many minutes; and begin again from the first until then.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Where data and logs go; emptied first.
+    #[arg(long, default_value = "target/chaos")]
+    dir: PathBuf,
+    /// What decides who calls when, and for how long.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Brokers of Kafka.
+    #[arg(long, default_value = "3", value_parser = ["1", "3"])]
+    brokers: String,
+    /// The `trunkline` program; the one beside this one when absent.
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// Leave the cluster up at the end, to look at.
+    #[arg(long)]
+    keep: bool,
+}
+
+impl RunArgs {
+    fn faults(&self) -> Result<Vec<&'static Fault>, Failure> {
+        let mut chosen = Vec::new();
+        for name in &self.names {
+            match name.as_str() {
+                "all" => chosen.extend(FAULTS.iter()),
+                "short" => chosen.extend(FAULTS.iter().filter(|fault| fault.short)),
+                name => {
+                    let fault = FAULTS.iter().find(|fault| fault.name == name);
+                    chosen.push(fault.ok_or_else(|| {
+                        Failure::new(format!("there is no round {name}; `list` names them"))
+                    })?);
+                }
+            }
+        }
+        Ok(chosen)
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Command::parse() {
+        Command::List => {
+            for fault in FAULTS {
+                println!("{:<28} {}{}", fault.name, fault.what, if fault.short { " (short)" } else { "" });
+            }
+            ExitCode::SUCCESS
+        }
+        Command::Run(args) => match run(args).await {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(failure) => {
+                eprintln!("chaos: {failure}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// Runs the rounds; gives whether every promise held in all of them.
+async fn run(args: RunArgs) -> Result<bool, Failure> {
+    let faults = args.faults()?;
+    let program = args.program.clone().map_or_else(cluster::beside_us, Ok)?;
+    let brokers = if args.brokers == "3" { 3 } else { 1 };
+    let shape = Shape { brokers, ..Shape::default() };
+    let mut scene = tokio::select! {
+        biased;
+        () = interrupted() => return Err(Failure::new("interrupted")),
+        scene = Scene::open(&args.dir, &program, shape, args.seed) => scene?,
+    };
+    let began = Instant::now();
+    let limit = args.minutes.map(|minutes| Duration::from_secs(60 * minutes));
+    let over = || limit.is_some_and(|limit| began.elapsed() >= limit);
+    let mut rows = Vec::new();
+    'rounds: loop {
+        for fault in &faults {
+            if over() {
+                break 'rounds;
+            }
+            let outcome = tokio::select! {
+                biased;
+                () = interrupted() => return Err(Failure::new("interrupted")),
+                outcome = Box::pin(scene.round(fault)) => outcome?,
+            };
+            println!("{}", outcome.json());
+            rows.push(outcome.row());
+        }
+        if limit.is_none() {
+            break;
+        }
+    }
+    println!("{:<28} {:>7} {:>6} {:>8}  failed", "round", "seconds", "calls", "verdict");
+    let mut good = 0;
+    for (name, seconds, calls, failed) in &rows {
+        let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
+        good += usize::from(failed.is_empty());
+        println!("{name:<28} {seconds:>7} {calls:>6} {verdict:>8}  {}", failed.join("; "));
+    }
+    let bad = rows.len() - good;
+    println!(
+        "{}",
+        json!({"chaos": if bad == 0 { "pass" } else { "fail" }, "rounds": rows.len(), "failed": bad, "seed": args.seed})
+    );
+    println!("{good} passed, {bad} failed");
+    scene.close(args.keep).await?;
+    Ok(bad == 0)
+}
+
+/// Ctrl-C or SIGTERM. Whatever runs is dropped, and with it every child process.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
