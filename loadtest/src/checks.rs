@@ -96,6 +96,18 @@ impl<'a> Findings<'a> {
         self.history.contacts.values().find(|contact| contact.sip_call_id.starts_with(&prefix))
     }
 
+    /// How each planned call came out, times aside: what two runs of one seed must have in common.
+    pub fn outcomes(&self) -> Vec<String> {
+        let outcome = |index: usize| match self.contact_of(index) {
+            Some(it) => format!(
+                "{} {} by {}, {} visits, {}",
+                it.company_id, it.cause, it.ended_by, it.visit_count, it.sip_status
+            ),
+            None => "no contact".to_owned(),
+        };
+        (0..self.plan.calls.len()).map(outcome).collect()
+    }
+
     /// All checks over the run.
     pub fn checks(&self) -> Vec<Check> {
         let mut checks = self.signalling();

@@ -1,12 +1,13 @@
 //! `demo` and `smoke`: the same run, shown or judged.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::checks::{Check, Findings};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Trunkline};
 use crate::facts::History;
 use crate::http::{Rest, RestError};
 use crate::plan::{COMPANIES, OPERATOR_KEY};
@@ -60,11 +61,11 @@ async fn shown(options: &Options) -> Result<Stage, Failure> {
 
 /// Runs, compares every promise with the recount, and prints the verdict as one line of JSON. Gives whether all held.
 pub async fn smoke(options: Options) -> bool {
-    let mut checks = Vec::new();
+    let (mut checks, mut outcomes) = (Vec::new(), Vec::new());
     let done = tokio::select! {
         biased;
         () = interrupted() => Err(Failure::new("interrupted")),
-        done = judged(&options, &mut checks) => done,
+        done = judged(&options, &mut checks, &mut outcomes) => done,
     };
     if let Err(error) = done {
         checks.push(Check::holds("the run was carried through", "", error, false));
@@ -79,11 +80,51 @@ pub async fn smoke(options: Options) -> bool {
         say(&format!("seed {}; logs are in {}", options.seed, options.dir.display()));
     }
     let mode = if options.rig.is_some() { "kafka" } else { "embedded" };
-    println!("{}", json!({"smoke": word, "mode": mode, "calls": options.call_count, "checks": checks}));
+    println!(
+        "{}",
+        json!({
+            "smoke": word, "mode": mode, "seed": options.seed, "calls": options.call_count,
+            "outcomes": outcomes, "checks": checks,
+        })
+    );
     pass
 }
 
-async fn judged(options: &Options, checks: &mut Vec<Check>) -> Result<(), Failure> {
+/// Compares what two runs of one seed printed: verdict, and how each call came out. Prints the comparison as one line of
+/// JSON, and gives whether they agree.
+///
+/// # Errors
+/// When a file does not end with a verdict, or they are of different plans.
+pub fn compare(one: &Path, other: &Path) -> Result<bool, Failure> {
+    let (left, right) = (verdict(one)?, verdict(other)?);
+    if (&left["seed"], &left["calls"]) != (&right["seed"], &right["calls"]) {
+        return Err(Failure::new("the two runs were not of the same seed and as many calls"));
+    }
+    let mut checks = vec![Check::same("both verdicts", &left["smoke"], &right["smoke"])];
+    let outcomes = |of: &Value| of["outcomes"].as_array().cloned().unwrap_or_default();
+    for (index, (left, right)) in outcomes(&left).iter().zip(&outcomes(&right)).enumerate() {
+        checks.push(Check::same(&format!("call {index} comes out the same"), left, right));
+    }
+    let pass = checks.len() > 1 && checks.iter().all(|check| check.ok);
+    println!(
+        "{}",
+        json!({"compare": if pass { "pass" } else { "fail" }, "modes": [left["mode"], right["mode"]], "checks": checks})
+    );
+    Ok(pass)
+}
+
+fn verdict(path: &Path) -> Result<Value, Failure> {
+    let text = std::fs::read_to_string(path)?;
+    let last = text.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
+    last.filter(|it| it["smoke"].is_string())
+        .ok_or_else(|| Failure::new(format!("{} does not end with a verdict", path.display())))
+}
+
+async fn judged(
+    options: &Options,
+    checks: &mut Vec<Check>,
+    outcomes: &mut Vec<String>,
+) -> Result<(), Failure> {
     let mut stage = Stage::open(options.clone()).await?;
     let mut evidence: Evidence = stage.place_calls().await?;
     stage.close_up().await?;
@@ -94,6 +135,7 @@ async fn judged(options: &Options, checks: &mut Vec<Check>) -> Result<(), Failur
     let findings = ask_all(&stage, Findings::new(&plan, &evidence, history, &options.prompt_dir)).await?;
     print::tables(&findings);
     checks.extend(findings.checks());
+    outcomes.extend(findings.outcomes());
     checks.push(foreign_contact(&stage, &findings).await);
     for (fold, live, replayed) in digests {
         let ok = live == replayed && !live.is_empty();
@@ -109,6 +151,7 @@ async fn judged(options: &Options, checks: &mut Vec<Check>) -> Result<(), Failur
     let last = said.lines().last().unwrap_or_default();
     checks.push(Check::holds("trunkline verify finds nothing wrong", "exit 0", last, verified.code == 0));
     if options.rig.is_some() {
+        checks.push(copied(options, &trunkline).await?);
         Rig::open(&trunkline.data)?.brokers.down().await?;
     }
     Ok(())
@@ -133,6 +176,15 @@ async fn ask_all<'a>(stage: &Stage, mut findings: Findings<'a>) -> Result<Findin
     }
     findings.timesheets = Rest::new(http, OPERATOR_KEY).get("/v1/timesheets").await?;
     Ok(findings)
+}
+
+/// The same facts must give the same reports and invoices whichever log keeps them: folded over a copy in an embedded log.
+async fn copied(options: &Options, trunkline: &Trunkline) -> Result<Check, Failure> {
+    let to = options.dir.join("copy");
+    trunkline.demand(&["export", "--to", &to.display().to_string()]).await?;
+    let copy = Trunkline { program: trunkline.program.clone(), data: to };
+    let (here, there) = (trunkline.demand(&["replay"]).await?, copy.demand(&["replay"]).await?);
+    Ok(Check::same("the same facts give the same state hashes over the embedded log", here, there))
 }
 
 /// Another company's contact must not be found, whatever path is asked.

@@ -4,6 +4,7 @@ mod apply;
 mod contact;
 mod dev;
 mod endpoints;
+mod export;
 mod history;
 mod logs;
 mod process;
@@ -42,6 +43,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Create or check the logs: of a data directory, or the topics on Kafka.
     Topics(topics::TopicsArgs),
+    /// Copy the logs into an embedded log that can be read anywhere.
+    Export(export::ExportArgs),
     /// Check the promises over the logs.
     Verify(verify::VerifyArgs),
     /// Print one contact's whole story: facts, report cell, invoice items.
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
             Command::Tail(args) => tail::run(args).await,
             Command::Replay(args) => replay::run(args).await,
             Command::Topics(args) => topics::run(args).await,
+            Command::Export(args) => export::run(args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Contact(args) => contact::run(args).await,
             Command::Completions { shell } => {
