@@ -34,12 +34,13 @@ async fn readiness_names_every_component_that_is_not_ready_and_why() {
     let (fold, lease) = (health.component("billing/fold"), health.component("billing/lease"));
     fold.ready();
     lease.not_ready("waits for lease billing/0");
-    let body =
-        r#"{"ready":false,"reasons":[{"component":"billing/lease","reason":"waits for lease billing/0"}]}"#;
+    let body = r#"{"ready":false,"reasons":[{"component":"billing/lease","reason":"waits for lease billing/0"}],"remarks":[]}"#;
     assert_eq!(get(&address, "/readyz").await, (503, body.to_owned()));
     assert_eq!(get(&address, "/livez").await, (200, r#"{"live":true}"#.to_owned()));
-    lease.ready();
-    assert_eq!(get(&address, "/readyz").await, (200, r#"{"ready":true,"reasons":[]}"#.to_owned()));
+    lease.ready_with("stands by");
+    let body =
+        r#"{"ready":true,"reasons":[],"remarks":[{"component":"billing/lease","remark":"stands by"}]}"#;
+    assert_eq!(get(&address, "/readyz").await, (200, body.to_owned()));
 
     telemetry.counter(names::ITEMS_RATED, &[]).add(3);
     let (status, body) = get(&address, "/metrics").await;

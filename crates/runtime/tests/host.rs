@@ -3,10 +3,14 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::Fake;
+use tokio::sync::{Semaphore, watch};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 use trunkline_domain::facts::{DirectoryFact, Meta, Outcome, Recorded, Skill};
 use trunkline_domain::kernel::Projection;
 use trunkline_domain::vocabulary::{Cell, Epoch, EventId, LogName, Millis, NodeId, SkillId, Timestamp};
@@ -14,7 +18,7 @@ use trunkline_runtime::clock::Clock;
 use trunkline_runtime::event_log::{EmbeddedLog, EmbeddedOptions, ReadFrom, SharedLog};
 use trunkline_runtime::facts::{FactReader, FactWriter};
 use trunkline_runtime::health::Health;
-use trunkline_runtime::host::owner::{Grant, Seat, hold};
+use trunkline_runtime::host::owner::{Cold, Grant, Idle, Seat, Standby, hold};
 use trunkline_runtime::host::projection::{
     Checkpoint, CheckpointError, NoCheckpoint, ProjectionHost, Shared,
 };
@@ -191,7 +195,7 @@ async fn an_owner_that_fails_begins_again_with_a_new_epoch_and_everything_folded
     let component = platform.health.component("directory/owner");
     // What each tenure found of its own log, and under which epoch.
     let found = Mutex::new(Vec::new());
-    let tenure = async |grant: Grant| {
+    let tenure = async |grant: Grant, _: Cold| {
         let (log, mut count) = (&platform.log, 0_u64);
         let (mut writer, fence) = FactWriter::open(log, Cell(0), &seat.resource, grant.epoch).await?;
         let mut own = FactReader::<DirectoryFact>::open(log, Cell(0), ReadFrom::Start).await?;
@@ -204,7 +208,8 @@ async fn an_owner_that_fails_begins_again_with_a_new_epoch_and_everything_folded
         component.ready();
         std::future::pending().await
     };
-    let owner = hold(platform, seat, shutdown, |why| component.not_ready(why), tenure);
+    let idle = |why: Idle| component.not_ready(why.to_string());
+    let owner = hold(platform, seat, shutdown, idle, Cold::begin, tenure);
     let ended = tokio::time::timeout(PATIENCE, async {
         tokio::join!(owner, async {
             platform.health.became_ready().await;
@@ -232,12 +237,13 @@ async fn an_owner_whose_lease_is_lost_is_dropped_where_it_stands() {
     let Scene { platform, seat, shutdown, .. } = &scene;
     let component = platform.health.component("directory/owner");
     let began = Mutex::new(Vec::new());
-    let tenure = async |grant: Grant| {
-        began.lock().unwrap().push(grant);
+    let tenure = async |grant: Grant, _: Cold| {
+        began.lock().unwrap().push((grant.epoch, grant.previous_renewed_at));
         component.ready();
         std::future::pending::<Result<(), TenureError>>().await
     };
-    let owner = hold(platform, seat, shutdown, |why| component.not_ready(why), tenure);
+    let idle = |why: Idle| component.not_ready(why.to_string());
+    let owner = hold(platform, seat, shutdown, idle, Cold::begin, tenure);
     let ended = tokio::time::timeout(PATIENCE, async {
         tokio::join!(owner, async {
             platform.health.became_ready().await;
@@ -253,6 +259,157 @@ async fn an_owner_whose_lease_is_lost_is_dropped_where_it_stands() {
     ended.await.unwrap();
     assert_eq!(scene.restarts("lease lost"), 1);
     let began = began.into_inner().unwrap();
-    assert!(began[0].epoch < began[1].epoch);
-    assert_eq!(began[1].previous_renewed_at, Some(Timestamp(77)), "as agent-state said");
+    assert!(began[0].0 < began[1].0);
+    assert_eq!(began[1].1, Some(Timestamp(77)), "as agent-state said");
+}
+
+#[tokio::test]
+async fn an_owner_that_wakes_up_when_its_lease_is_over_takes_no_further_step() {
+    let (clock, hand) = Clock::manual(Timestamp(1_000_000));
+    let scene = Scene::new(clock);
+    let Scene { platform, seat, shutdown, .. } = &scene;
+    let (told, heard) = watch::channel(0_u64);
+    // By tenure, what it was told and did.
+    let (tenures, steps) = (watch::channel(0_u64).0, watch::channel(Vec::new()).0);
+    let tenure = async |_: Grant, _: Cold| {
+        let (mut heard, number) = (heard.clone(), *tenures.borrow() + 1);
+        tenures.send_replace(number);
+        while heard.changed().await.is_ok() {
+            let step = *heard.borrow_and_update();
+            steps.send_modify(|steps| steps.push((number, step)));
+        }
+        Err::<(), _>(TenureError::Planted)
+    };
+    let owner = hold(platform, seat, shutdown, |_| {}, Cold::begin, tenure);
+    let ended = tokio::time::timeout(PATIENCE, async {
+        tokio::join!(owner, async {
+            tenures.subscribe().wait_for(|it| *it == 1).await.unwrap();
+            told.send_replace(1);
+            steps.subscribe().wait_for(|steps| *steps == [(1, 1)]).await.unwrap();
+            // It sleeps through its lease, and wakes up with something to do.
+            hand.advance(seat.ttl);
+            told.send_replace(2);
+            tenures.subscribe().wait_for(|it| *it == 2).await.unwrap();
+            shutdown.begin();
+        })
+    });
+    ended.await.unwrap();
+    assert!(!steps.borrow().contains(&(1, 2)), "{steps:?}");
+    assert_eq!(scene.restarts("lease lost"), 1);
+}
+
+/// Counts how often the log says that a standby failed.
+#[derive(Clone, Default)]
+struct Failures(Arc<AtomicUsize>);
+
+impl<S: tracing::Subscriber> Layer<S> for Failures {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if format!("{event:?}").contains("standby begins again") {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A standby that folds when it is told to.
+struct Folding {
+    steps: watch::Receiver<u64>,
+    folded: u64,
+}
+
+/// When a step fails instead.
+const FAILS: u64 = 13;
+
+impl Standby for Folding {
+    type Error = TenureError;
+
+    async fn step(&mut self) -> Result<(), TenureError> {
+        let folded = self.folded;
+        // The test keeps the sender until the owner has ended.
+        let told = *self.steps.wait_for(|steps| *steps > folded).await.unwrap();
+        self.folded += 1;
+        if self.folded == FAILS && told == FAILS { Err(TenureError::Planted) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn a_standby_folds_before_it_asks_for_the_lease_and_on_while_it_waits_and_is_what_a_tenure_begins_with()
+{
+    let logged = Failures::default();
+    let _logs = tracing_subscriber::registry().with(logged.clone()).set_default();
+    let scene = Scene::new(Clock::system());
+    let Scene { fake, platform, seat, shutdown, .. } = &scene;
+    let lease_of =
+        |holder: &str| fake.state().leases.insert("directory/0".to_owned(), (holder.to_owned(), 1));
+    lease_of("nod_b");
+    let (told, steps) = watch::channel(0_u64);
+    let (opened, may_open) = (Mutex::new(0_u32), Semaphore::new(0));
+    let said = watch::channel(Vec::<String>::new()).0;
+    let stand_by = async || {
+        *opened.lock().unwrap() += 1;
+        may_open.acquire().await.unwrap().forget();
+        if *opened.lock().unwrap() <= 2 {
+            return Err(TenureError::Planted);
+        }
+        Ok(Folding { steps: steps.clone(), folded: 0 })
+    };
+    let began = watch::channel(Vec::new()).0;
+    let tenure = async |_: Grant, standby: Folding| {
+        began.send_modify(|it| it.push(standby.folded));
+        if began.borrow().len() == 1 {
+            return Err(TenureError::Planted);
+        }
+        std::future::pending::<Result<(), TenureError>>().await
+    };
+    let idle = |why: Idle| {
+        said.send_modify(|said| {
+            if said.last() != Some(&why.to_string()) {
+                said.push(why.to_string());
+            }
+        });
+    };
+    let hear = async |wanted: &str| {
+        let mut said = said.subscribe();
+        drop(said.wait_for(|said| said.last().is_some_and(|it| it == wanted)).await.unwrap());
+    };
+    let owner = hold(platform, seat, shutdown, idle, stand_by, tenure);
+    let ended = tokio::time::timeout(PATIENCE, async {
+        tokio::join!(owner, async {
+            hear("folds the logs of directory/0").await;
+            may_open.add_permits(1);
+            hear("cannot fold the logs of directory/0: a planted failure").await;
+            may_open.add_permits(1);
+            while *opened.lock().unwrap() < 3 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert!(fake.state().seen.is_empty(), "who has not folded does not ask");
+            may_open.add_permits(1);
+            hear("another node has directory/0").await;
+            // It fails while it stands by, and another is begun in its place.
+            told.send_replace(FAILS);
+            hear("cannot fold the logs of directory/0: a planted failure").await;
+            told.send_replace(FAILS + 7);
+            may_open.add_permits(1);
+            hear("another node has directory/0").await;
+            steps_taken(fake).await;
+            lease_of("nod_a");
+            began.subscribe().wait_for(|began| began.len() == 1).await.unwrap();
+            told.send_replace(FAILS + 9);
+            may_open.add_permits(1);
+            began.subscribe().wait_for(|began| began.len() == 2).await.unwrap();
+            shutdown.begin();
+        })
+    });
+    ended.await.unwrap();
+    assert_eq!(*opened.lock().unwrap(), 5, "each tenure begins with a standby of its own");
+    assert_eq!(began.borrow()[0], FAILS + 7, "folded while it waited");
+    assert_eq!((scene.restarts("standby failed"), scene.restarts("failed")), (3, 1));
+    assert_eq!(logged.0.load(Ordering::Relaxed), 2, "when it begins to fail, not each time");
+}
+
+/// Waits until a candidate has asked twice more: what was there to fold in between was folded.
+async fn steps_taken(fake: &Fake) {
+    let asked = fake.state().seen.len();
+    while fake.state().seen.len() < asked + 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }

@@ -5,13 +5,14 @@ mod support;
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use support::{Fake, Trouble, held, not_leader};
 use tonic::{Code, Status};
 use trunkline_domain::vocabulary::{Epoch, Millis, NodeId, Timestamp};
 use trunkline_proto::agent_state::v1::GoReadyRequest;
 use trunkline_runtime::agent_state_client::AgentStateClient;
 use trunkline_runtime::clock::{Clock, ManualClock};
-use trunkline_runtime::lease::{Lease, LeaseError};
+use trunkline_runtime::lease::{Candidate, Denied, Doubt, Lease, LeaseError, tell_holder};
 use trunkline_runtime::mint::Mint;
 use trunkline_runtime::shutdown::Shutdown;
 
@@ -213,4 +214,87 @@ async fn who_takes_a_lease_is_not_behind_the_time_of_agent_state_and_holds_it_al
     let now = scene.clock.now();
     assert!(now >= seen, "a deadline made now is not in the past for agent-state");
     assert!(lease.valid(now));
+}
+
+#[tokio::test]
+async fn who_was_stopped_for_longer_than_the_lease_lasts_finds_it_over_before_any_timer_has_gone_off() {
+    let scene = Scene::new();
+    let lease = scene.acquire().await.unwrap();
+    let tenure = lease.tenure();
+    assert_eq!(lease.lost().now_or_never(), None);
+    // Nothing else runs between the waking up and the question.
+    scene.hand.advance(TTL);
+    assert_eq!((lease.lost().now_or_never(), tenure.over().now_or_never()), (Some(()), Some(())));
+    // Nor does it come back, whatever a renewal under way is answered.
+    scene.hand.advance(Millis(-1));
+    assert!(!tenure.valid(scene.clock.now()));
+}
+
+#[tokio::test]
+async fn a_lease_that_is_given_back_is_over_for_all_who_act_under_it() {
+    let scene = Scene::new();
+    let lease = scene.acquire().await.unwrap();
+    let tenure = lease.tenure();
+    assert_eq!(tenure.over().now_or_never(), None);
+    lease.release().await;
+    assert_eq!(tenure.over().now_or_never(), Some(()));
+}
+
+#[tokio::test]
+async fn a_candidate_is_told_who_has_the_lease() {
+    let scene = Scene::new();
+    let mut status = held();
+    tell_holder(&mut status, &NodeId::parse("nod_b").unwrap(), Millis(1_000));
+    scene
+        .fake
+        .state()
+        .trouble
+        .extend([status, held(), Status::resource_exhausted("overloaded")].map(Trouble::Refused));
+    let Scene { client, clock, node: holder, shutdown, .. } = &scene;
+    let candidate =
+        Candidate { client, clock, resource: "routing/0", holder, address: "", ttl: TTL, doubt: Doubt::Ends };
+    let mut refusals = Vec::new();
+    let lease = tokio::select! {
+        lease = candidate.wait(shutdown, |denied: &Denied| refusals.push(denied.to_string())) => lease.unwrap(),
+        () = scene.until("the lease", || false) => unreachable!(),
+    };
+    assert_eq!(refusals, ["nod_b has it", "another node has it", "overloaded"]);
+    lease.release().await;
+}
+
+#[tokio::test]
+async fn a_lease_that_lasts_through_doubt_is_not_valid_meanwhile_and_valid_again_when_it_was_renewed() {
+    let scene = Scene::new();
+    let Scene { client, clock, node: holder, shutdown, .. } = &scene;
+    let doubt = Doubt::Lasts;
+    let candidate =
+        Candidate { client, clock, resource: "media/nod_a", holder, address: "", ttl: TTL, doubt };
+    let lease = candidate.wait(shutdown, |_| {}).await.unwrap();
+    let tenure = lease.tenure();
+    tokio::time::timeout(PATIENCE, tenure.becomes(true)).await.unwrap();
+    // Nobody who knows answers, for far longer than the lease lasts.
+    scene.fake.state().trouble.extend((0..40).map(|_| Trouble::Refused(Status::unavailable("no quorum"))));
+    scene.hand.advance(Millis(10 * TTL.0));
+    tokio::time::timeout(PATIENCE, tenure.becomes(false)).await.unwrap();
+    assert_eq!((tenure.valid(clock.now()), lease.lost().now_or_never()), (false, None));
+    scene.until("a renewal", || tenure.valid(clock.now())).await;
+    assert_eq!(lease.lost().now_or_never(), None);
+    // What agent-state refuses is over, doubt or not.
+    scene.fake.state().leases.insert("media/nod_a".to_owned(), ("nod_b".to_owned(), 99));
+    scene.until("the refusal", || lease.lost().now_or_never().is_some()).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_an_hour_ahead_of_agent_states_gets_no_lease_and_is_told_so() {
+    let scene = Scene::new();
+    let Scene { client, clock, node: holder, .. } = &scene;
+    scene.fake.state().expires_at_ms = (clock.now() + TTL).0;
+    scene.hand.advance(Millis(3_600_000));
+    let doubt = Doubt::Ends;
+    let candidate = Candidate { client, clock, resource: "billing/0", holder, address: "", ttl: TTL, doubt };
+    let denied = candidate.ask().await.map(|lease| lease.epoch).unwrap_err();
+    assert_eq!(denied.to_string(), "this clock is 3600.0 s ahead of agent-state's");
+    assert!(scene.fake.state().leases.is_empty(), "what is not wanted is given back");
+    scene.hand.advance(Millis(-3_600_000));
+    assert!(candidate.ask().await.is_ok());
 }

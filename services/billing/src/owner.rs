@@ -15,7 +15,7 @@ use trunkline_domain::kernel::Projection;
 use trunkline_domain::vocabulary::{Cell, Epoch, EventId, InputPosition, LogName, Millis, Position};
 use trunkline_runtime::event_log::{LogError, ReadFrom};
 use trunkline_runtime::facts::{FactReader, FactWriter};
-use trunkline_runtime::host::owner::{Seat, hold};
+use trunkline_runtime::host::owner::{Cold, Idle, Seat, hold};
 use trunkline_runtime::platform::Platform;
 use trunkline_runtime::shutdown::Shutdown;
 use trunkline_runtime::telemetry::Span;
@@ -42,8 +42,9 @@ pub(crate) async fn run(
     shutdown: &Shutdown,
 ) {
     let seat = Seat { resource: lane_of(cell), address: address.to_owned(), ttl };
-    let not_serving = |reason: String| view.lock().fell_behind(cell, reason);
-    hold(platform, &seat, shutdown, not_serving, |grant| own(platform, cell, grant.epoch, view)).await;
+    let idle = |idle: Idle| view.lock().fell_behind(cell, idle.to_string());
+    hold(platform, &seat, shutdown, idle, Cold::begin, |grant, _| own(platform, cell, grant.epoch, view))
+        .await;
 }
 
 /// Owns the billing of `cell` under `epoch` until a log fails.

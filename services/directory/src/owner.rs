@@ -9,7 +9,7 @@ use trunkline_runtime::event_log::{LogError, ReadFrom};
 use trunkline_runtime::facts::{FactReader, FactWriter};
 use trunkline_runtime::grpc::{self, Refusal, RejectionKind};
 use trunkline_runtime::health::Component;
-use trunkline_runtime::host::owner::{Seat, hold};
+use trunkline_runtime::host::owner::{Cold, Idle, Seat, hold};
 use trunkline_runtime::platform::Platform;
 use trunkline_runtime::shutdown::Shutdown;
 
@@ -25,11 +25,12 @@ pub(crate) async fn run(platform: &Platform, ttl: Millis, address: &str, gate: &
     let health = platform.health.component("directory");
     let seat = Seat { resource: LANE.to_owned(), address: address.to_owned(), ttl };
     // Each tenure begins and ends with the gate closed: a question is answered by an owner or not at all.
-    let not_serving = |reason| {
+    let idle = |idle: Idle| {
         gate.close();
-        health.not_ready(reason);
+        health.not_ready(idle.to_string());
     };
-    hold(platform, &seat, shutdown, not_serving, |grant| own(platform, grant.epoch, gate, &health)).await;
+    hold(platform, &seat, shutdown, idle, Cold::begin, |grant, _| own(platform, grant.epoch, gate, &health))
+        .await;
     gate.close();
 }
 

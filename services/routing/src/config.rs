@@ -3,19 +3,23 @@
 use serde::Deserialize;
 use trunkline_domain::vocabulary::Millis;
 use trunkline_runtime::config::within;
-use trunkline_runtime::lease::TTL_DEFAULT;
+
+/// How long a lease lasts without renewal, unless said otherwise. A standby owns within 3 s after the owner was last heard
+/// of: two for this, and one to ask, to fence the log and to read what is left of it.
+const LEASE_TTL_DEFAULT: Millis = Millis(2_000);
 
 /// Section `routing`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RoutingConfig {
-    /// How long the lease of a cell lasts without renewal, in milliseconds: 300 to 60,000.
+    /// How long the lease of a cell lasts without renewal, in milliseconds: 300 to 60,000. Above 2,000 a standby takes
+    /// longer than 3 s.
     pub lease_ttl_ms: i64,
 }
 
 impl Default for RoutingConfig {
     fn default() -> Self {
-        Self { lease_ttl_ms: TTL_DEFAULT.0 }
+        Self { lease_ttl_ms: LEASE_TTL_DEFAULT.0 }
     }
 }
 

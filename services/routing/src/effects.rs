@@ -15,6 +15,8 @@ use trunkline_proto::media::v1::media_service_client::MediaServiceClient;
 use trunkline_runtime::agent_state_client::{AgentStateClient, undecided};
 use trunkline_runtime::clock::Clock;
 use trunkline_runtime::grpc;
+use trunkline_runtime::host::owner::Grant;
+use trunkline_runtime::lease::Tenure;
 use trunkline_runtime::mint::Mint;
 use trunkline_runtime::platform::Platform;
 use trunkline_runtime::telemetry::{Span, inject};
@@ -24,10 +26,11 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How long one try of a media command may take.
 const MEDIA_TRY_MAX: Duration = Duration::from_secs(1);
 
-/// The questions of one tenure; they end with it.
+/// The questions of one tenure; they end with it, and none is put once its lease is over.
 pub(crate) struct Effects {
     cell: Cell,
     epoch: Epoch,
+    tenure: Tenure,
     node_id: String,
     clock: Clock,
     mint: Mint,
@@ -38,14 +41,15 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    pub(crate) fn new(platform: &Platform, cell: Cell, epoch: Epoch, answers: mpsc::Sender<Input>) -> Self {
+    pub(crate) fn new(platform: &Platform, cell: Cell, grant: &Grant, answers: mpsc::Sender<Input>) -> Self {
         Self {
             cell,
-            epoch,
+            epoch: grant.epoch,
+            tenure: grant.tenure.clone(),
             node_id: platform.node_id.to_string(),
             clock: platform.clock.clone(),
             mint: platform.mint.clone(),
-            client: AgentStateClient::new(&platform.endpoints.agent_state, platform.mint.clone()),
+            client: grant.client.clone(),
             nodes: BTreeMap::new(),
             answers,
             under_way: JoinSet::new(),
@@ -54,7 +58,16 @@ impl Effects {
 
     fn spawn(&mut self, question: impl Future<Output = ()> + Send + 'static) {
         while self.under_way.try_join_next().is_some() {}
-        self.under_way.spawn(question);
+        let tenure = self.tenure.clone();
+        self.under_way.spawn(async move {
+            tokio::select! {
+                biased;
+                // Before the question: a process that was stopped wakes up here, in the middle of a retry perhaps, when
+                // somebody else owns the partition.
+                () = tenure.over() => {}
+                () = question => {}
+            }
+        });
     }
 
     /// Asks for the reservations of one turn, under one command id until agent-state answers.
@@ -224,4 +237,78 @@ fn refused_all(wishes: &[Wish], status: &Status) -> Answers {
     let reason = grpc::reason_of(status).unwrap_or("REFUSED").to_owned();
     tracing::warn!(%status, "agent-state refused a turn of reservations");
     wishes.iter().map(|wish| (wish.offer_id.clone(), Err(reason.clone()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    use trunkline_domain::vocabulary::{AgentId, ContactId, Millis, NodeId, Timestamp};
+    use trunkline_runtime::event_log::{EmbeddedLog, EmbeddedOptions};
+    use trunkline_runtime::health::Health;
+    use trunkline_runtime::lease::Doubt;
+    use trunkline_runtime::platform::Endpoints;
+    use trunkline_runtime::telemetry::Telemetry;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn effects(clock: &Clock, data: &std::path::Path) -> (Effects, mpsc::Receiver<Input>) {
+        let (log, _) = EmbeddedLog::open(EmbeddedOptions::new(data, "test", 1)).unwrap();
+        let platform = Platform {
+            log: Arc::new(log),
+            mint: Mint::seeded(1),
+            clock: clock.clone(),
+            telemetry: Telemetry::off(),
+            data_dir: data.to_owned(),
+            node_id: NodeId::from_name("a").unwrap(),
+            health: Health::new(),
+            endpoints: Endpoints::default(),
+        };
+        let grant = Grant {
+            epoch: Epoch(1),
+            previous_renewed_at: None,
+            tenure: Tenure::new("routing/0", Epoch(1), clock, NOW + Millis(2_000), Doubt::Ends),
+            client: AgentStateClient::new(&[], Mint::seeded(1)),
+        };
+        let (answers, answered) = mpsc::channel(8);
+        (Effects::new(&platform, Cell(0), &grant, answers), answered)
+    }
+
+    fn offer(address: String) -> OfferCommand {
+        OfferCommand {
+            offer_id: OfferId::from_name("r0-1-1").unwrap(),
+            contact_id: ContactId::from_name("one").unwrap(),
+            agent_id: AgentId::from_name("anna").unwrap(),
+            token: 7,
+            visit: 1,
+            expires_at: NOW + Millis(15_000),
+            node_id: NodeId::from_name("one").unwrap(),
+            address,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_ends_with_the_lease_and_none_is_put_after_it() {
+        let (data, (clock, hand)) = (tempfile::tempdir().unwrap(), Clock::manual(NOW));
+        let (mut effects, mut answered) = effects(&clock, data.path());
+        // Somebody is there, and takes no connection.
+        let node = TcpListener::bind("127.0.0.1:0").unwrap();
+        node.set_nonblocking(true).unwrap();
+        let address = node.local_addr().unwrap().to_string();
+
+        effects.offer(offer(address.clone()), String::new());
+        while node.accept().is_err() {
+            tokio::task::yield_now().await;
+        }
+        hand.advance(Millis(2_000));
+        effects.nodes.clear();
+        effects.offer(offer(address), String::new());
+        let all_ended = async { while effects.under_way.join_next().await.is_some() {} };
+        tokio::time::timeout(Duration::from_secs(60), all_ended).await.expect("the questions end");
+        assert!(answered.try_recv().is_err(), "nothing is answered");
+        assert!(node.accept().is_err(), "nobody is called");
+    }
 }

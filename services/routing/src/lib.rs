@@ -1,13 +1,17 @@
 //! Queues, ranking, offers.
 //!
 //! Every decision is made by `trunkline_domain::routing::Router`; this service tells it what the logs say and what the
-//! time is, appends what it decided, and then does what stands on it. One task owns one partition.
+//! time is, appends what it decided, and then does what stands on it. One task owns one partition, or stands by for it.
 
 mod config;
 mod effects;
 mod line;
 mod owner;
+mod readiness;
 mod service;
+mod standby;
+#[cfg(test)]
+mod standby_tests;
 mod trace;
 
 use std::net::TcpListener;
@@ -21,7 +25,9 @@ use trunkline_runtime::platform::Platform;
 use trunkline_runtime::shutdown::Shutdown;
 
 pub use crate::config::RoutingConfig;
+use crate::readiness::Readiness;
 use crate::service::{Desk, Queues};
+use crate::standby::Warm;
 
 /// Why routing ended otherwise than asked.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +37,10 @@ pub enum RoutingError {
     Serve(#[from] ServeError),
 }
 
-/// Runs routing until shutdown: answers on `listener`, owns every cell whose lease it gets.
+/// Runs routing until shutdown: answers on `listener`, owns every cell whose lease it gets, stands by for the others.
 ///
-/// Ready once every cell is owned here and its logs were read to where they ended when its owner began.
+/// Ready once every cell is either owned here and its logs were read to where they ended when its owner began, or owned by
+/// another node and folded here to where its logs ended when this process began to stand by.
 ///
 /// # Errors
 /// When gRPC cannot be served.
@@ -45,17 +52,19 @@ pub async fn run(
 ) -> Result<(), RoutingError> {
     let platform = platform.for_service("routing");
     let address = listener.local_addr().map_err(ServeError::Listen)?.to_string();
+    let cells = || (0..platform.log.cell_count()).map(Cell);
+    let readiness = Readiness::new(platform.health.component("routing"), cells());
     let mut desks = Vec::new();
-    for cell in (0..platform.log.cell_count()).map(Cell) {
-        let (desk, asks) = Desk::new();
-        desks.push(desk);
+    for cell in cells() {
+        let (desk, readiness) = (Desk::default(), readiness.clone());
+        desks.push(desk.clone());
         let seat = Seat { resource: owner::lane_of(cell), address: address.clone(), ttl: config.lease_ttl() };
-        let component = platform.health.component(owner::component_name(cell));
         let (platform, group) = (platform.clone(), shutdown.clone());
         shutdown.spawn("routing/owner", async move {
-            let not_serving = |reason: String| component.not_ready(reason);
-            hold(&platform, &seat, &group, not_serving, |grant| {
-                owner::own(&platform, cell, grant.epoch, &component, &asks)
+            let idle = |idle| readiness.idle(cell, idle);
+            let stand_by = || Warm::begin(&platform, cell);
+            hold(&platform, &seat, &group, idle, stand_by, |grant, warm| {
+                owner::own(&platform, cell, grant, warm, &readiness, &desk)
             })
             .await;
         });

@@ -1,22 +1,22 @@
-//! The owner of one partition: folds, then feeds the router and does what it says, in order.
+//! The owner of one partition: takes over what a standby folded, then feeds the router and does what it says, in order.
 
-use std::sync::Arc;
-
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use trunkline_domain::facts::{Outcome, RoutingFact};
 use trunkline_domain::kernel::Engine;
 use trunkline_domain::routing::{Input, Output, Router};
-use trunkline_domain::vocabulary::{Cell, Epoch, LogName};
-use trunkline_runtime::event_log::{LogError, ReadFrom};
-use trunkline_runtime::facts::{FactReader, FactWriter};
-use trunkline_runtime::health::Component;
-use trunkline_runtime::host::sources::{Input as Source, Marks, Sources};
+use trunkline_domain::vocabulary::Cell;
+use trunkline_runtime::event_log::LogError;
+use trunkline_runtime::facts::FactWriter;
+use trunkline_runtime::host::owner::Grant;
 use trunkline_runtime::platform::Platform;
 use trunkline_runtime::telemetry::{Gauge, names};
 
 use crate::effects::Effects;
 use crate::line::Line;
-use crate::service::Ask;
+use crate::readiness::Readiness;
+use crate::service::Desk;
+use crate::standby::{TakenOver, Warm};
 use crate::trace::Traces;
 
 /// Answers of agent-state and media that may wait for the owner.
@@ -29,79 +29,43 @@ pub(crate) fn lane_of(cell: Cell) -> String {
     format!("routing/{cell}")
 }
 
-/// The readiness component of a cell's owner; cells beyond the first share a name.
-pub(crate) fn component_name(cell: Cell) -> &'static str {
-    if cell == Cell(0) { "routing/0" } else { "routing/others" }
-}
-
-/// What to hand to the router, or `None` for a log it does not read.
-fn input_of(source: Source) -> Option<Input> {
-    match source {
-        Source::Directory(_, it) => Some(Input::Directory { position: it.position, outcome: it.outcome }),
-        Source::Contacts(_, it) => Some(Input::Contacts { position: it.position, outcome: it.outcome }),
-        Source::Agents(cell, it) => Some(Input::Agents { cell, position: it.position, outcome: it.outcome }),
-        Source::Routing(..) | Source::Billing(..) => None,
-    }
-}
-
-/// Owns the partition under `epoch` until a log fails; dropped where it stands when the lease is lost.
+/// Owns the partition under `grant` until a log fails; dropped where it stands when the lease is lost.
 ///
 /// # Errors
 /// When a log cannot be read or appended to, or a newer owner has begun.
 pub(crate) async fn own(
     platform: &Platform,
     cell: Cell,
-    epoch: Epoch,
-    component: &Component,
-    asks: &Mutex<mpsc::Receiver<Ask>>,
+    grant: Grant,
+    warm: Warm,
+    readiness: &Readiness,
+    desk: &Desk,
 ) -> Result<(), LogError> {
-    let clock = &platform.clock;
-    component.not_ready("folds the logs");
+    let (clock, epoch, began) = (&platform.clock, grant.epoch, Instant::now());
+    readiness.not_ready(cell, format!("takes over {}", lane_of(cell)));
     let (writer, fence) = FactWriter::open(&platform.log, cell, &lane_of(cell), epoch).await?;
-    let mut own = FactReader::<RoutingFact>::open(&platform.log, cell, ReadFrom::Start).await?;
-    let mut router = Router::new(cell);
-    let mut traces = Traces::new(&platform.telemetry);
-    own.catch_up(&writer, fence, |record| {
-        record.outcome.facts.iter().for_each(|fact| traces.recall(fact));
-        router.handle(clock.now(), Input::Own(record.outcome));
-    })
-    .await?;
-
-    let mut inputs = Sources::all_cells(&platform.log, &[LogName::Directory, LogName::Agents]);
-    let mut sources = Sources::open(&platform.log, &inputs, &Marks::default()).await?;
-    sources
-        .catch_up(|source| {
-            if let Some(input) = input_of(source) {
-                router.handle(clock.now(), input);
-            }
-        })
-        .await?;
-    let marks = sources.marks();
-    inputs.push((LogName::Contacts, cell));
-    let mut sources = Sources::open(&platform.log, &inputs, &marks).await?;
+    let TakenOver { router, traces, backlog, mut feeds, contacts_end } =
+        warm.take_over(&writer, fence).await?;
 
     let (answers, mut answered) = mpsc::channel(ANSWERS_MAX);
-    let effects = Effects::new(platform, cell, epoch, answers);
-    let waiting = platform.telemetry.gauge(names::QUEUE_WAITING, &[]);
+    let effects = Effects::new(platform, cell, &grant, answers);
+    let waiting = Waiting { gauge: platform.telemetry.gauge(names::QUEUE_WAITING, &[]), shown: 0 };
     let mut owner = Owner { platform, writer, router, traces, effects, line: Line::default(), waiting };
     owner.give(Input::Taken { owner: platform.node_id.clone(), epoch }).await?;
-    // What the router consumed of the contacts log it knows from its own log: only what came since is kept here.
-    let consumed = owner.router.position(LogName::Contacts, cell);
-    let mut backlog = Vec::new();
-    sources
-        .catch_up(|source| match &source {
-            Source::Contacts(_, it) if Some(it.position) <= consumed => {}
-            _ => backlog.extend(input_of(source)),
-        })
-        .await?;
     for input in backlog {
         owner.give(input).await?;
     }
+    if let Some(end) = contacts_end {
+        while let Some(input) = feeds.next_contacts_to(end).await? {
+            owner.give(input).await?;
+        }
+    }
     owner.give(Input::CaughtUp).await?;
-    component.ready();
-    tracing::info!(%cell, %epoch, "routing is owned");
+    let mut asks = desk.open();
+    readiness.owned(cell);
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(%cell, %epoch, took_ms, "routing is owned");
 
-    let mut asks = asks.lock().await;
     loop {
         owner.line.advance(&mut owner.effects);
         let room = owner.line.len() < LINE_MAX;
@@ -117,10 +81,7 @@ pub(crate) async fn own(
                 ask.answer(&owner.router, clock.now());
                 continue;
             }
-            source = sources.next(), if room => match input_of(source?) {
-                Some(input) => input,
-                None => continue,
-            },
+            input = feeds.next(), if room => input?,
         };
         owner.give(input).await?;
     }
@@ -133,7 +94,7 @@ struct Owner<'a> {
     traces: Traces,
     effects: Effects,
     line: Line,
-    waiting: Gauge,
+    waiting: Waiting,
 }
 
 impl Owner<'_> {
@@ -170,7 +131,7 @@ impl Owner<'_> {
             }
         }
         answered.iter().for_each(|offer_id| self.traces.forget_turn(offer_id));
-        self.waiting.set(i64::try_from(self.router.book().waiting_count()).unwrap_or(i64::MAX));
+        self.waiting.are(self.router.book().waiting_count());
         Ok(())
     }
 
@@ -196,5 +157,23 @@ impl Owner<'_> {
     }
 }
 
-/// Shared between a desk and the tenures that follow each other.
-pub(crate) type Asks = Arc<Mutex<mpsc::Receiver<Ask>>>;
+/// This owner's part in how many wait: of the process it is the sum over the cells owned.
+struct Waiting {
+    gauge: Gauge,
+    shown: i64,
+}
+
+impl Waiting {
+    fn are(&mut self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.gauge.add(count - self.shown);
+        self.shown = count;
+    }
+}
+
+impl Drop for Waiting {
+    /// They are the next owner's, who may be in another process.
+    fn drop(&mut self) {
+        self.gauge.add(-self.shown);
+    }
+}

@@ -1,10 +1,11 @@
 //! What waits where, as the owner sees it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
 use trunkline_domain::routing::Router;
 use trunkline_domain::vocabulary::{CompanyId, QueueId, Timestamp};
@@ -12,11 +13,9 @@ use trunkline_proto::routing::v1 as pb;
 use trunkline_proto::routing::v1::routing_service_server::RoutingService;
 use trunkline_runtime::grpc::{RejectionKind, status_of};
 
-use crate::owner::Asks;
-
 /// Questions that may wait for an owner; the next is refused.
 const ASKS_MAX: usize = 64;
-/// How long a question waits for an owner.
+/// How long a question waits for an owner that is busy.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
 /// Contacts listed a queue.
 const LISTED_MAX: usize = 100;
@@ -35,13 +34,34 @@ impl Ask {
     }
 }
 
-/// Where questions to one cell's owner are put.
-pub(crate) struct Desk(mpsc::Sender<Ask>);
+/// Where questions to one cell's owner are put: open while the cell is owned here, so that a standby says at once that it
+/// is none. Cheap to clone; clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Desk(Arc<Mutex<Option<mpsc::Sender<Ask>>>>);
 
 impl Desk {
-    pub(crate) fn new() -> (Self, Asks) {
+    /// Opens it, until the receiver is dropped. What is asked is in the receiver.
+    pub(crate) fn open(&self) -> mpsc::Receiver<Ask> {
         let (sender, receiver) = mpsc::channel(ASKS_MAX);
-        (Self(sender), Arc::new(Mutex::new(receiver)))
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        receiver
+    }
+
+    async fn ask(&self, company_id: Option<CompanyId>) -> Result<Vec<pb::QueueView>, Status> {
+        let not_owned =
+            || status_of(RejectionKind::Unavailable, "NOT_OWNED", "the partition has no owner here now");
+        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(not_owned)?;
+        let (reply, answer) = oneshot::channel();
+        sender.try_send(Ask { company_id, reply }).map_err(|refused| match refused {
+            TrySendError::Closed(_) => not_owned(),
+            TrySendError::Full(_) => {
+                let message = "too many questions wait for routing";
+                status_of(RejectionKind::ResourceExhausted, "OVERLOADED", message)
+            }
+        })?;
+        // The owner drops the question with its tenure.
+        let answered = tokio::time::timeout(ANSWER_TIME_MAX, answer).await;
+        answered.map_err(|_| not_owned())?.map_err(|_| not_owned())
     }
 }
 
@@ -68,19 +88,7 @@ impl RoutingService for Queues {
         };
         let mut queues = Vec::new();
         for desk in &self.0 {
-            let (reply, answer) = oneshot::channel();
-            let ask = Ask { company_id: company_id.clone(), reply };
-            desk.0.try_send(ask).map_err(|_| {
-                status_of(
-                    RejectionKind::ResourceExhausted,
-                    "OVERLOADED",
-                    "too many questions wait for routing",
-                )
-            })?;
-            let not_owned =
-                || status_of(RejectionKind::Unavailable, "NOT_OWNED", "the partition has no owner here now");
-            let answered = tokio::time::timeout(ANSWER_TIME_MAX, answer).await;
-            queues.extend(answered.map_err(|_| not_owned())?.map_err(|_| not_owned())?);
+            queues.extend(desk.ask(company_id.clone()).await?);
         }
         queues.sort_by(|a, b| a.queue_id.cmp(&b.queue_id));
         Ok(Response::new(pb::ListQueuesResponse { queues }))

@@ -325,7 +325,7 @@ async fn an_owner_that_lost_its_lease_does_nothing_until_it_has_another() {
     let first = floor.agent_state.state().owner.clone().unwrap().1;
     floor.agent_state.state().withheld = true;
     floor.hand.advance(Millis(20_000));
-    process.became_unready().await;
+    is_unready(&process.health, "waits for its own lease routing/0 to lapse").await;
     floor.queues("one").await;
     let status = process.client.clone().list_queues(ListQueuesRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unavailable);

@@ -9,7 +9,9 @@ use trunkline_domain::vocabulary::*;
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::agent_state_service_server::AgentStateService;
 use trunkline_proto::media::v1 as media;
+use trunkline_runtime::clock::Clock;
 use trunkline_runtime::grpc::{self, RejectionKind};
+use trunkline_runtime::lease::{LEASE_HELD, tell_holder};
 
 use super::{Told, agent, node};
 
@@ -19,10 +21,15 @@ pub struct Fake(Arc<Mutex<State>>);
 
 pub struct State {
     agents: Told<AgentFact>,
+    clock: Clock,
     /// Epochs and tokens are made of it.
     pub index: u64,
     /// Who owns `routing/0`, and since which index.
     pub owner: Option<(String, u64)>,
+    /// When that lapses.
+    expires_at: Timestamp,
+    /// Whoever wants the lease is told that there is no room for the question.
+    pub busy: bool,
     /// Whoever asks gets the lease, and the one before is told nothing.
     pub careless: bool,
     /// Nobody gets the lease, and whoever has it loses it at the next renewal.
@@ -42,11 +49,14 @@ pub struct State {
 }
 
 impl State {
-    fn new(agents: Told<AgentFact>) -> Self {
+    fn new(agents: Told<AgentFact>, clock: Clock) -> Self {
         Self {
             agents,
+            clock,
             index: 10,
             owner: None,
+            expires_at: Timestamp(i64::MIN),
+            busy: false,
             careless: false,
             withheld: false,
             ready: BTreeSet::new(),
@@ -105,8 +115,8 @@ impl State {
 }
 
 impl Fake {
-    pub(super) fn new(agents: Told<AgentFact>) -> Self {
-        Self(Arc::new(Mutex::new(State::new(agents))))
+    pub(super) fn new(agents: Told<AgentFact>, clock: Clock) -> Self {
+        Self(Arc::new(Mutex::new(State::new(agents, clock))))
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -143,6 +153,10 @@ impl Fake {
     }
 }
 
+fn busy() -> Status {
+    grpc::status_of(RejectionKind::ResourceExhausted, "OVERLOADED", "too many commands wait")
+}
+
 fn stale() -> Status {
     grpc::status_of(RejectionKind::FailedPrecondition, "STALE_EPOCH", "epoch of routing/0 is not current")
 }
@@ -157,14 +171,28 @@ macro_rules! unknown {
             ) -> Result<Response<api::AcquireLeaseResponse>, Status> {
                 let it = request.into_inner();
                 let mut state = self.state();
+                if state.busy {
+                    return Err(busy());
+                }
+                let now = state.clock.now();
+                if state.expires_at <= now {
+                    state.owner = None;
+                }
                 let free = state.owner.as_ref().is_none_or(|(holder, _)| *holder == it.holder);
                 if state.withheld || !(free || state.careless) {
-                    return Err(grpc::status_of(RejectionKind::Conflict, "LEASE_HELD", "lease is held"));
+                    let mut status = grpc::status_of(RejectionKind::Conflict, LEASE_HELD, "lease is held");
+                    if let Some((holder, _)) = &state.owner {
+                        let left = state.expires_at.since(now);
+                        tell_holder(&mut status, &holder.parse().unwrap(), left);
+                    }
+                    return Err(status);
                 }
                 state.index += 1;
                 let epoch = state.index;
                 state.owner = Some((it.holder, epoch));
-                Ok(Response::new(api::AcquireLeaseResponse { epoch, ..Default::default() }))
+                state.expires_at = now + Millis(it.ttl_ms);
+                let expires_at_ms = state.expires_at.0;
+                Ok(Response::new(api::AcquireLeaseResponse { epoch, expires_at_ms, ..Default::default() }))
             }
 
             async fn renew_lease(
@@ -172,12 +200,14 @@ macro_rules! unknown {
                 request: Request<api::RenewLeaseRequest>,
             ) -> Result<Response<api::RenewLeaseResponse>, Status> {
                 let it = request.into_inner();
-                let state = self.state();
-                let held = state.owner.as_ref() == Some(&(it.holder, it.epoch));
+                let mut state = self.state();
+                let now = state.clock.now();
+                let held = state.owner.as_ref() == Some(&(it.holder, it.epoch)) && now < state.expires_at;
                 if state.withheld || !(held || state.careless) {
                     return Err(stale());
                 }
-                Ok(Response::new(api::RenewLeaseResponse { expires_at_ms: 0 }))
+                state.expires_at = now + Millis(it.ttl_ms);
+                Ok(Response::new(api::RenewLeaseResponse { expires_at_ms: state.expires_at.0 }))
             }
 
             async fn release_lease(

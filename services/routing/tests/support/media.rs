@@ -25,6 +25,8 @@ pub struct MediaState {
     pub turned_away: Vec<(String, u32, i32)>,
     /// Offers cancelled.
     pub cancelled: Vec<String>,
+    /// The routing epoch of every offer, heard or not.
+    pub epochs: Vec<u64>,
     /// `traceparent` of every offer taken.
     pub traces: Vec<String>,
 }
@@ -48,6 +50,7 @@ impl MediaService for FakeMedia {
         let traceparent = trunkline_runtime::telemetry::extract(&request);
         let it = request.into_inner();
         let mut state = self.state();
+        state.epochs.push(it.routing_epoch);
         if state.deaf_count > 0 {
             state.deaf_count -= 1;
             return Err(Status::unavailable("nobody hears"));

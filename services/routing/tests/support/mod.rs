@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, dead_code, reason = "tests")]
 
 mod agent_state;
+pub mod apart;
 mod media;
 
 use std::net::TcpListener;
@@ -101,17 +102,27 @@ impl<F: WireFact> Told<F> {
 }
 
 impl Floor {
-    /// Two agents who can do everything, a queue for three whose offers ring 15 s, a media node.
+    /// Two agents who can do everything, a queue for three whose offers ring 15 s, a media node. The time is [`NOW`] until
+    /// `hand` moves it.
     pub async fn new() -> Self {
+        let (clock, hand) = Clock::manual(NOW);
+        Self::telling(clock, hand).await
+    }
+
+    /// The same at the time of the machine; its hand moves nothing.
+    pub async fn live() -> Self {
+        Self::telling(Clock::system(), Clock::manual(NOW).1).await
+    }
+
+    async fn telling(clock: Clock, hand: ManualClock) -> Self {
         let data = tempfile::tempdir().unwrap();
         let options = EmbeddedOptions::new(data.path().join("log"), "test", 1);
         let log = Arc::new(EmbeddedLog::open(options).unwrap().0);
-        let (clock, hand) = Clock::manual(NOW);
         let outside = Shutdown::new();
         let mut directory = Told::open(&log, "directory/0", &clock).await;
-        directory.tell(definitions()).await.unwrap();
+        directory.tell(definitions(clock.now())).await.unwrap();
         let agents = Told::open(&log, "agents", &clock).await;
-        let agent_state = Fake::new(agents);
+        let agent_state = Fake::new(agents, clock.clone());
         let contacts = Told::open(&log, "media/nod_one", &clock).await;
         let (sender, offers) = mpsc::unbounded_channel();
         let media = FakeMedia::new(sender);
@@ -149,25 +160,33 @@ impl Floor {
     }
 
     pub fn start_unready(&self, name: &str) -> Process {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        self.start_at(name, &self.clock)
+    }
+
+    /// Starts the service as `name`, at a time of its own.
+    pub fn start_at(&self, name: &str, clock: &Clock) -> Process {
+        let config = RoutingConfig { lease_ttl_ms: 60_000 };
+        let (health, shutdown, listener) = (Health::new(), Shutdown::new(), listener());
+        let client = RoutingServiceClient::new(grpc::channel(&listener.local_addr().unwrap().to_string()));
+        let platform = self.platform(name, clock, &health);
+        let run = trunkline_routing::run(config, listener, platform, shutdown.clone());
+        shutdown.spawn("routing", async move { run.await.unwrap() });
+        Process { health, shutdown, client }
+    }
+
+    fn platform(&self, name: &str, clock: &Clock, health: &Health) -> Platform {
         let endpoints =
             Endpoints { agent_state: vec![self.agent_state_address.clone()], ..Endpoints::default() };
-        let (health, shutdown) = (Health::new(), Shutdown::new());
-        let platform = Platform {
+        Platform {
             log: self.log.clone(),
-            clock: self.clock.clone(),
+            clock: clock.clone(),
             mint: Mint::system(Clock::system()),
             telemetry: Telemetry::start(&TelemetryConfig::default(), "routing", name).unwrap(),
             data_dir: self.data.path().to_owned(),
             node_id: node(name),
             health: health.clone(),
             endpoints,
-        };
-        let config = RoutingConfig { lease_ttl_ms: 60_000 };
-        let run = trunkline_routing::run(config, listener, platform, shutdown.clone());
-        shutdown.spawn("routing", async move { run.await.unwrap() });
-        Process { health, shutdown, client: RoutingServiceClient::new(grpc::channel(&address)) }
+        }
     }
 
     /// What media writes.
@@ -222,14 +241,33 @@ impl Floor {
     }
 }
 
+/// Waits until a process says that it is ready, with this remark.
+pub async fn remarks(health: &Health, remark: &str) {
+    let said = || health.ready() && health.remarks().iter().any(|(_, it)| it == remark);
+    let when = async {
+        while !said() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, when).await;
+    assert!(waited.is_ok(), "not `{remark}`, but {:?} and {:?}", health.remarks(), health.reasons());
+}
+
+/// Waits until a process says that it is not ready, for a reason that begins so.
+pub async fn is_unready(health: &Health, reason: &str) {
+    let said = || health.reasons().iter().any(|(_, it)| it.starts_with(reason));
+    let when = async {
+        while !said() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, when).await;
+    assert!(waited.is_ok(), "not `{reason}`, but {:?} and {:?}", health.remarks(), health.reasons());
+}
+
 impl Process {
     pub async fn stop(self) {
         assert_eq!(self.shutdown.drained(PATIENCE).await, Vec::<&str>::new());
-    }
-
-    pub async fn became_unready(&self) {
-        let mut ready = self.health.watch();
-        timely(ready.wait_for(|ready| !ready)).await.unwrap();
     }
 }
 
@@ -237,8 +275,12 @@ pub async fn timely<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it happens in time")
 }
 
+fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
 fn serve(routes: Routes, outside: &Shutdown) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = listener();
     let address = listener.local_addr().unwrap().to_string();
     let stop = outside.clone();
     outside.spawn("fake", async move {
@@ -263,7 +305,7 @@ pub fn company() -> CompanyId {
     CompanyId::from_name("aurora").unwrap()
 }
 
-fn definitions() -> Vec<DirectoryFact> {
+fn definitions(effective_at: Timestamp) -> Vec<DirectoryFact> {
     let agent = |name: &str| {
         DirectoryFact::AgentDefined(Agent {
             agent_id: agent(name),
@@ -280,7 +322,7 @@ fn definitions() -> Vec<DirectoryFact> {
     let begin = DirectoryFact::RevisionApplied {
         revision: 1,
         author: "ada".to_owned(),
-        effective_at: NOW,
+        effective_at,
         source_sha256: String::new(),
     };
     let queue = DirectoryFact::QueueDefined(Queue {
