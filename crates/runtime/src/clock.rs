@@ -27,7 +27,7 @@ pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
-    System(Arc<Mutex<Steady>>),
+    System(Arc<Mutex<Steady>>, Millis),
     Manual(Arc<watch::Sender<Timestamp>>),
 }
 
@@ -39,7 +39,21 @@ impl Clock {
     /// The clock of the machine, clones together never going back. Two that were made apart, or a process that begins
     /// again, may differ: who needs order across them takes the maximum with what it has seen.
     pub fn system() -> Self {
-        Self(Source::System(Arc::new(Mutex::new(Steady { at: system_now(), since: Instant::now() }))))
+        Self::shifted(Millis::ZERO)
+    }
+
+    /// The clock of the machine, wrong by so much: for rehearsals.
+    pub fn shifted(offset: Millis) -> Self {
+        let steady = Steady { at: system_now() + offset, since: Instant::now() };
+        Self(Source::System(Arc::new(Mutex::new(steady)), offset))
+    }
+
+    /// The same machine's clock as one that has told nothing yet: what it says was not lifted by what others have seen.
+    pub fn afresh(&self) -> Self {
+        match &self.0 {
+            Source::System(_, offset) => Self::shifted(*offset),
+            Source::Manual(_) => self.clone(),
+        }
     }
 
     /// A clock that stands at `start` until its [`ManualClock`] moves it.
@@ -52,9 +66,9 @@ impl Clock {
     /// The wall time, in ms since the Unix epoch; negative before it.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System(steady) => {
+            Source::System(steady, offset) => {
                 let mut steady = steady.lock().unwrap_or_else(PoisonError::into_inner);
-                steady.tell(system_now(), Instant::now())
+                steady.tell(system_now() + *offset, Instant::now())
             }
             Source::Manual(time) => *time.borrow(),
         }
@@ -63,10 +77,10 @@ impl Clock {
     /// From now on tells no time before `at`: somebody whose time ours must not be behind has seen it. Returns by how
     /// much the time told was moved on. A manual clock obeys its hand alone.
     pub fn not_before(&self, at: Timestamp) -> Millis {
-        let Source::System(steady) = &self.0 else { return Millis::ZERO };
+        let Source::System(steady, offset) = &self.0 else { return Millis::ZERO };
         let mut steady = steady.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let behind = at.since(steady.tell(system_now(), now)).max(Millis::ZERO);
+        let behind = at.since(steady.tell(system_now() + *offset, now)).max(Millis::ZERO);
         if behind > Millis::ZERO {
             *steady = Steady { at, since: now };
         }
@@ -77,7 +91,7 @@ impl Clock {
     pub async fn sleep_until(&self, at: Option<Timestamp>) {
         let Some(at) = at else { return std::future::pending().await };
         match &self.0 {
-            Source::System(_) => loop {
+            Source::System(..) => loop {
                 let left = at.since(self.now());
                 if left <= Millis::ZERO {
                     return;

@@ -32,6 +32,9 @@ pub struct Config {
     pub wal_segment_bytes: u64,
     /// How long a command may wait for a quorum, in ms.
     pub propose_timeout_ms: u64,
+    /// How far this replica's clock may be ahead of the other voters', in ms; further ahead it does not lead. At least what
+    /// a question may take, at most the longest lease.
+    pub clock_skew_ms_max: u64,
 }
 
 impl Default for Config {
@@ -40,13 +43,14 @@ impl Default for Config {
             cluster: "trunkline".to_owned(),
             advertise: String::new(),
             peers: Vec::new(),
-            heartbeat_ms: 200,
-            election_ms: 1_000,
-            election_window_ms: 200,
+            heartbeat_ms: 150,
+            election_ms: 500,
+            election_window_ms: 100,
             snapshot_every: 20_000,
             log_keep: 20_000,
             wal_segment_bytes: 64 << 20,
             propose_timeout_ms: 3_000,
+            clock_skew_ms_max: 5_000,
         }
     }
 }
@@ -84,7 +88,13 @@ impl Config {
         within("snapshot_every", self.snapshot_every, 1..=1_000_000_000)?;
         within("log_keep", self.log_keep, 0..=1_000_000_000)?;
         within("wal_segment_bytes", self.wal_segment_bytes, 4_096..=1 << 40)?;
-        within("propose_timeout_ms", self.propose_timeout_ms, 1..=60_000)
+        within("propose_timeout_ms", self.propose_timeout_ms, 1..=60_000)?;
+        within("clock_skew_ms_max", self.clock_skew_ms_max, 500..=300_000)
+    }
+
+    /// The other voters that form the cluster.
+    pub fn others(&self) -> impl Iterator<Item = &String> {
+        self.peers.iter().filter(|peer| **peer != self.advertise)
     }
 
     /// The place of this replica among the voters.
@@ -103,10 +113,11 @@ mod tests {
         for (wrong, begins) in [
             (Config { heartbeat_ms: 0, ..Config::default() }, "heartbeat_ms: expected 1 to"),
             (Config { heartbeat_ms: u64::MAX, ..Config::default() }, "heartbeat_ms: expected 1 to"),
-            (Config { heartbeat_ms: 400, ..Config::default() }, "heartbeat_ms: expected at most a third"),
+            (Config { heartbeat_ms: 300, ..Config::default() }, "heartbeat_ms: expected at most a third"),
             (Config { election_ms: 300, ..Config::default() }, "election_ms: expected at least three times"),
             (Config { election_window_ms: 0, ..Config::default() }, "election_window_ms: expected 1 to"),
             (Config { wal_segment_bytes: 1, ..Config::default() }, "wal_segment_bytes: expected 4096 to"),
+            (Config { clock_skew_ms_max: 0, ..Config::default() }, "clock_skew_ms_max: expected 500 to"),
             (Config { peers: vec!["a:1".to_owned()], ..Config::default() }, "peers: must contain"),
             (Config { peers: vec!["nonsense".to_owned()], ..Config::default() }, "peers: `nonsense`"),
             (Config { advertise: "nonsense".to_owned(), ..Config::default() }, "advertise: `nonsense`"),

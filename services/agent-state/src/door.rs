@@ -12,6 +12,7 @@ use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
 use trunkline_proto::convert::release_outcome;
 use trunkline_runtime::grpc::{Refusal, RejectionKind, refuse, status_of};
+use trunkline_runtime::lease::tell_holder;
 
 /// The longest reason taken, in bytes.
 const REASON_LEN_MAX: usize = 200;
@@ -248,9 +249,13 @@ pub fn unexpected(done: &Done) -> Status {
     Status::internal("reply does not belong to the command")
 }
 
-/// The status of a rejection.
-pub fn rejected(rejection: &Rejection) -> Status {
-    refuse(&Refused(rejection))
+/// The status of a rejection at `now`; that of a lease which somebody has says who, and for how long yet.
+pub fn rejected(rejection: &Rejection, now: Timestamp) -> Status {
+    let mut status = refuse(&Refused(rejection));
+    if let Rejection::LeaseHeld { holder, expires_at } = rejection {
+        tell_holder(&mut status, holder, expires_at.since(now));
+    }
+    status
 }
 
 struct Refused<'a>(&'a Rejection);

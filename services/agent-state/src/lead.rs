@@ -10,7 +10,6 @@ use trunkline_domain::kernel::Projection;
 use trunkline_domain::vocabulary::{Cell, Epoch, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
-use trunkline_runtime::clock::Clock;
 use trunkline_runtime::error_chain;
 use trunkline_runtime::event_log::{LogError, ReadFrom, SharedLog};
 use trunkline_runtime::facts::FactReader;
@@ -31,8 +30,6 @@ pub struct Leading {
     pub term: u64,
     /// The cluster's logs.
     pub log: SharedLog,
-    /// The only reader of time.
-    pub clock: Clock,
     /// Ids for the leader's own commands.
     pub mint: Mint,
     /// What is said of the leader's duties.
@@ -53,12 +50,12 @@ impl Leading {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn propose(&self, action: Logged) -> Result<Reply, ProposeError> {
-        self.consensus.propose(self.logged(action)).await
+        self.consensus.propose(self.logged(action)?).await
     }
 
-    fn logged(&self, action: Logged) -> api::LoggedCommand {
-        let (proposed_at_ms, traceparent) = (self.clock.now().0, String::new());
-        api::LoggedCommand { proposed_at_ms, traceparent, action: Some(action) }
+    fn logged(&self, action: Logged) -> Result<api::LoggedCommand, ProposeError> {
+        let proposed_at_ms = self.consensus.stamp()?.0;
+        Ok(api::LoggedCommand { proposed_at_ms, traceparent: String::new(), action: Some(action) })
     }
 
     /// A new command id.
@@ -82,7 +79,7 @@ impl Leading {
             tokio::select! {
                 biased;
                 changed = applied.changed() => if changed.is_err() { return },
-                () = self.clock.sleep_until(deadline) => {
+                () = self.consensus.clocks().sleep_until(deadline) => {
                     let tick = Logged::DeadlineTick(api::DeadlineTick { command_id: self.command_id() });
                     if let Err(error) = self.propose(tick).await {
                         tracing::debug!(%error, "tick was not taken");
@@ -107,7 +104,7 @@ impl Leading {
         // An epoch opens a lane once. That of a committed entry is higher than any leader had before, this one included,
         // also after a restart within one term.
         let tick = Logged::DeadlineTick(api::DeadlineTick { command_id: self.command_id() });
-        let (index, _) = self.consensus.propose_at(self.logged(tick)).await?;
+        let (index, _) = self.consensus.propose_at(self.logged(tick)?).await?;
         let outbox = Outbox::open(&self.log, Epoch(index)).await?;
         self.health.ready();
         outbox.run(self, self.consensus.machine().applied()).await
@@ -128,7 +125,7 @@ impl Leading {
             .fold_to_end(|delivered| delivered.outcome.facts.iter().for_each(|fact| directory.fold(fact)))
             .await?;
         loop {
-            let now = self.clock.now();
+            let now = self.consensus.clocks().now();
             let settled = self.define(&directory, now).await;
             let wake = if settled { directory.next_change_after(now) } else { Some(now) };
             tokio::select! {
@@ -136,7 +133,7 @@ impl Leading {
                 delivered = reader.next() => {
                     delivered?.outcome.facts.iter().for_each(|fact| directory.fold(fact));
                 }
-                () = self.clock.sleep_until(wake) => if !settled { tokio::time::sleep(PAUSE).await },
+                () = self.consensus.clocks().sleep_until(wake) => if !settled { tokio::time::sleep(PAUSE).await },
             }
         }
     }

@@ -3,6 +3,7 @@
 //! The rules are `trunkline_domain::agent_state`. Here they get a disk ([`store`]), replicas ([`raft`]), a door for requests
 //! ([`door`]), and a leader's duties: time, the outbox, the directory.
 
+pub mod clocks;
 mod config;
 pub mod door;
 mod lead;
@@ -13,9 +14,11 @@ pub mod store;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::service::Routes;
+use trunkline_domain::agent_state::clocks::{Verdict, judge};
 use trunkline_domain::vocabulary::Millis;
 use trunkline_proto::agent_state::v1::agent_state_service_server::AgentStateServiceServer;
 use trunkline_runtime::grpc;
@@ -24,9 +27,10 @@ use trunkline_runtime::platform::Platform;
 use trunkline_runtime::shutdown::Shutdown;
 use trunkline_runtime::telemetry::names;
 
+use crate::clocks::{Afresh, Clocks};
 pub use crate::config::Config;
 use crate::lead::Leading;
-use crate::raft::{Consensus, ConsensusError, Leader, identify};
+use crate::raft::{ANSWER_TIME_MAX, Consensus, ConsensusError, Leader, identify};
 use crate::service::Service;
 use crate::store::{Store, StoreError};
 
@@ -47,6 +51,9 @@ pub enum AgentStateError {
     /// The data could not be opened in the background.
     #[error("could not open the data of agent-state")]
     Open(#[from] tokio::task::JoinError),
+    /// Its disk failed, or it cannot read what the others wrote.
+    #[error(transparent)]
+    Failed(Arc<StoreError>),
     /// The replica failed.
     #[error("agent-state replica failed")]
     Consensus(#[from] ConsensusError),
@@ -64,16 +71,32 @@ pub enum AgentStateError {
 /// Runs one replica until shutdown begins. Its data is under `<data_dir>/agent-state`.
 ///
 /// # Errors
-/// When its data is damaged beyond repair, or the replica fails. It can be started again.
+/// When its data is damaged beyond repair, its disk or the replica fails. It can be started again.
 pub async fn run(
     config: Config,
     listener: TcpListener,
     platform: Platform,
     shutdown: Shutdown,
 ) -> Result<(), AgentStateError> {
+    let clock = platform.clock.clone();
+    run_by(config, listener, platform, Arc::new(move || clock.afresh()), shutdown).await
+}
+
+/// As [`run`], where `afresh` gives the machine's clock, which voters compare.
+///
+/// # Errors
+/// As of [`run`].
+pub async fn run_by(
+    config: Config,
+    listener: TcpListener,
+    platform: Platform,
+    afresh: Afresh,
+    shutdown: Shutdown,
+) -> Result<(), AgentStateError> {
     config.check().map_err(AgentStateError::Config)?;
     let platform = platform.for_service("agent-state");
     let health = Healths {
+        clock: platform.health.component("agent-state/clock"),
         raft: platform.health.component("agent-state/raft"),
         outbox: platform.health.component("agent-state/outbox"),
     };
@@ -85,29 +108,37 @@ pub async fn run(
     std::fs::create_dir_all(&dir)?;
     let (segment_bytes, minted) = (config.wal_segment_bytes, platform.mint.random());
     let store = tokio::task::spawn_blocking(move || Store::open(&dir, segment_bytes, minted)).await??;
-    let consensus = Consensus::start(&config, config.rank(), store).await?;
+    let failure = store.failure.clone();
+    let clocks = Clocks::new(platform.clock.clone(), afresh, Millis(config.clock_skew_ms_max.cast_signed()));
+    let consensus = Consensus::start(&config, config.rank(), store, clocks).await?;
     tracing::info!(node_id = consensus.node_id(), address = config.advertise, "agent-state replica runs");
 
     let service = Service {
         consensus: consensus.clone(),
-        clock: platform.clock.clone(),
         mint: platform.mint.clone(),
         telemetry: platform.telemetry.clone(),
         cell_count: platform.log.cell_count(),
     };
     let service = AgentStateServiceServer::new(service);
-    let routes = Routes::new(service).add_service(consensus.server(&config.cluster).into_service());
+    let routes = Routes::new(service).add_service(consensus.server().into_service());
     let ended = tokio::select! {
         biased;
         served = grpc::serve(listener, routes, &platform.health, &shutdown) => served.map_err(Into::into),
+        error = failure.failed() => Err(AgentStateError::Failed(error)),
         ended = watch(&config, &consensus, &platform, &health) => ended,
         ended = form(&config, &consensus) => ended,
+        never = clocks::keep(&config, &consensus, &health.clock) => match never {},
     };
     consensus.stop().await;
-    ended
+    // openraft may be heard first of what it was told second.
+    match (ended, failure.seen()) {
+        (Err(AgentStateError::Stopped(_)), Some(error)) => Err(AgentStateError::Failed(error)),
+        (ended, _) => ended,
+    }
 }
 
 struct Healths {
+    clock: Component,
     raft: Component,
     outbox: Component,
 }
@@ -115,27 +146,38 @@ struct Healths {
 /// Forms the cluster if it is new; never ends but with an error.
 ///
 /// Ids are minted by each replica, so the first of the configured voters asks the others for theirs. It forms the cluster
-/// only when none of them belongs to one: a replica that lost its disk must not found a second cluster.
+/// only when none of them belongs to one: a replica that lost its disk must not found a second cluster. And only with a clock
+/// that is not ahead of theirs: who forms it leads it.
 async fn form(config: &Config, consensus: &Consensus) -> Result<(), AgentStateError> {
     if !consensus.formed().await? && config.rank() == 0 {
-        let mut members = BTreeMap::from([(consensus.node_id(), config.advertise.clone())]);
-        let others: Vec<&String> = config.peers.iter().filter(|peer| **peer != config.advertise).collect();
-        while members.len() <= others.len() {
+        let (others, clocks) = (config.others().collect::<Vec<_>>(), consensus.clocks());
+        let skew_max = Millis(config.clock_skew_ms_max.cast_signed());
+        let members = loop {
+            let mut members = BTreeMap::from([(consensus.node_id(), config.advertise.clone())]);
+            let mut offsets = Vec::new();
             for peer in &others {
-                match identify(&config.cluster, peer).await {
-                    Ok((_, true)) => {
+                let wall = || clocks.wall();
+                match identify(&config.cluster, peer, false, ANSWER_TIME_MAX, wall).await {
+                    Ok(it) if it.formed => {
                         tracing::error!(
                             peer,
                             "peer belongs to a cluster already; this replica waits to be added to it"
                         );
                         return std::future::pending().await;
                     }
-                    Ok((id, false)) => drop(members.insert(id, (*peer).clone())),
+                    Ok(it) => {
+                        members.insert(it.node_id, (*peer).clone());
+                        offsets.extend(it.told.map(|told| told.offset));
+                    }
                     Err(status) => tracing::debug!(peer, reason = status.message(), "waits for a voter"),
                 }
             }
-            tokio::time::sleep(if members.len() > others.len() { Duration::ZERO } else { PAUSE }).await;
-        }
+            let ahead = matches!(judge(&offsets, others.len() + 1, skew_max), Some(Verdict::Off { .. }));
+            if members.len() > others.len() && !ahead {
+                break members;
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
         tracing::info!(voters = members.len(), "forms the cluster");
         consensus.form(members).await?;
     }
@@ -149,18 +191,22 @@ async fn watch(
     platform: &Platform,
     health: &Healths,
 ) -> Result<(), AgentStateError> {
-    let mut changes = consensus.watch();
+    let (mut changes, mut trusted) = (consensus.watch(), consensus.clocks().watch());
     let telemetry = &platform.telemetry;
     // The term this replica leads in, as of the last look, and what it does in it.
     let mut led: Option<Option<u64>> = None;
     let mut duties: Option<Duties> = None;
     loop {
+        let permitted = trusted.borrow_and_update().permits();
         let standing = consensus.standing();
         telemetry.gauge(names::RAFT_TERM, &[]).set(standing.term.cast_signed());
         telemetry.gauge(names::RAFT_APPLIED_INDEX, &[]).set(standing.applied_index.cast_signed());
         let lag = standing.last_index.saturating_sub(standing.applied_index);
         match &standing.leader {
-            Leader::Me { .. } => health.raft.ready(),
+            Leader::Me { .. } => match &permitted {
+                Ok(()) => health.raft.ready(),
+                Err(why) => health.raft.not_ready(format!("leads no more: {why}")),
+            },
             Leader::Other { .. } if lag <= LAG_MAX => health.raft.ready(),
             Leader::Other { .. } => health.raft.not_ready(format!("catching up, {lag} entries behind")),
             Leader::Nobody => health.raft.not_ready("no leader"),
@@ -170,20 +216,21 @@ async fn watch(
             }
         }
         let term = match standing.leader {
-            Leader::Me { term } => Some(term),
+            Leader::Me { term } if permitted.is_ok() => Some(term),
             _ => None,
         };
         telemetry.gauge(names::RAFT_LEADS, &[]).set(i64::from(term.is_some()));
         if led != Some(term) {
             led = Some(term);
-            drop(duties.take());
+            if let Some(duties) = duties.take() {
+                duties.end().await;
+            }
             match term {
                 Some(term) => {
                     let leading = Leading {
                         consensus: consensus.clone(),
                         term,
                         log: platform.log.clone(),
-                        clock: platform.clock.clone(),
                         mint: platform.mint.clone(),
                         health: health.outbox.clone(),
                         address: config.advertise.clone(),
@@ -198,7 +245,7 @@ async fn watch(
             let view = consensus.machine().view();
             let state = view.machine.state();
             // Commands proposed here must not seem older than what was applied.
-            let moved = platform.clock.not_before(state.now);
+            let moved = consensus.clocks().not_before(state.now).max(platform.clock.not_before(state.now));
             if moved > Millis::from_secs(5) {
                 tracing::warn!(moved_ms = moved.0, "the clock was behind the time of agent-state");
             }
@@ -208,12 +255,31 @@ async fn watch(
         };
         telemetry.gauge(names::OUTBOX_LAG, &[]).set(outbox.cast_signed());
         telemetry.gauge(names::LEASES_HELD, &[]).set(leases as i64);
-        changes.changed().await;
+        tokio::select! {
+            // A replica that stops says why before; one that panics says nothing.
+            more = changes.changed() => if !more {
+                return Err(AgentStateError::Stopped("its task has panicked".to_owned()));
+            },
+            // The sender lives as long as the replica.
+            _ = trusted.changed() => {}
+        }
     }
 }
 
 /// The leader's duties, which end when this is dropped.
 struct Duties(tokio::task::JoinHandle<()>);
+
+impl Duties {
+    /// Ends them and waits until they have: nothing they do comes later, and nothing they say of the outbox.
+    async fn end(mut self) {
+        self.0.abort();
+        if let Err(error) = (&mut self.0).await
+            && error.is_panic()
+        {
+            tracing::error!(%error, "a duty of the leader panicked");
+        }
+    }
+}
 
 impl Drop for Duties {
     fn drop(&mut self) {

@@ -125,7 +125,7 @@ impl Outbox {
                 consumed: Vec::new(),
                 facts: Vec::new(),
             });
-            outcome.facts.push(waiting.recorded(*key, leading.clock.now()));
+            outcome.facts.push(waiting.recorded(*key, leading.consensus.clocks().now()));
         }
         let mut tickets: Vec<AppendTicket> = Vec::new();
         for ((index, cell), outcome) in outcomes {

@@ -8,7 +8,6 @@ use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::agent_state_service_server::AgentStateService;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
 use trunkline_runtime::agent_state_client::{LEADER_KEY, OVERLOADED};
-use trunkline_runtime::clock::Clock;
 use trunkline_runtime::grpc::{RejectionKind, status_of};
 use trunkline_runtime::mint::Mint;
 use trunkline_runtime::telemetry::{Telemetry, extract, names};
@@ -20,8 +19,6 @@ use crate::raft::{Consensus, Leader, ProposeError};
 pub struct Service {
     /// The replica.
     pub consensus: Consensus,
-    /// When commands are proposed.
-    pub clock: Clock,
     /// Ids for requests without one.
     pub mint: Mint,
     /// Spans and metrics.
@@ -33,11 +30,11 @@ pub struct Service {
 impl Service {
     /// Puts a request through Raft and waits for what applying it answered.
     async fn ask(&self, name: &'static str, traceparent: String, action: Logged) -> Result<Done, Status> {
+        let proposed_at_ms = self.consensus.stamp().map_err(|error| unanswered(&error))?.0;
         let traced = !traceparent.is_empty();
         let span = traced.then(|| self.telemetry.server_span(names::span::RAFT_APPLY, &traceparent));
         let traceparent = span.as_ref().map_or(traceparent, |span| span.traceparent());
-        let logged =
-            api::LoggedCommand { proposed_at_ms: self.clock.now().0, traceparent, action: Some(action) };
+        let logged = api::LoggedCommand { proposed_at_ms, traceparent, action: Some(action) };
         let command = door::command(logged.clone())?;
         if door::highest_cell(&command.action).0 >= self.cell_count {
             let message = format!("the logs have {} cells", self.cell_count);
@@ -45,7 +42,9 @@ impl Service {
         }
         let (outcome, answer) = match self.consensus.propose(logged).await {
             Ok(Ok(done)) => ("done", Ok(done)),
-            Ok(Err(rejection)) => (rejection.code(), Err(door::rejected(&rejection))),
+            Ok(Err(rejection)) => {
+                (rejection.code(), Err(door::rejected(&rejection, self.consensus.clocks().wall())))
+            }
             Err(error) => ("unanswered", Err(unanswered(&error))),
         };
         if let Some(span) = &span {
@@ -77,6 +76,7 @@ fn unanswered(error: &ProposeError) -> Status {
         ProposeError::Overloaded => {
             status_of(RejectionKind::ResourceExhausted, OVERLOADED, error.to_string())
         }
+        ProposeError::Clock(_) => status_of(RejectionKind::Unavailable, "CLOCK_OFF", error.to_string()),
         ProposeError::TimedOut => status_of(RejectionKind::Unavailable, "NO_QUORUM", error.to_string()),
         ProposeError::Stopped(_) => status_of(RejectionKind::Unavailable, "STOPPED", error.to_string()),
     }

@@ -3,35 +3,19 @@
 
 mod common;
 
-use std::net::TcpListener;
-use std::time::Duration;
-
 use common::*;
 use tonic::Code;
-use trunkline_agent_state::Config;
 use trunkline_agent_state::store::Store;
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::agent_state_service_client::AgentStateServiceClient;
-use trunkline_runtime::agent_state_client::{AgentStateClient, LEADER_KEY};
+use trunkline_runtime::agent_state_client::LEADER_KEY;
 use trunkline_runtime::grpc::channel;
-use trunkline_runtime::mint::Mint;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_replicas_elect_replicate_survive_their_leader_and_agree() {
     let dir = tempfile::tempdir().unwrap();
-    let log = open_log(&dir.path().join("log"));
-    let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let peers: Vec<_> = listeners.iter().map(|it| it.local_addr().unwrap().to_string()).collect();
-    let mut replicas = Vec::new();
-    for (place, listener) in listeners.into_iter().enumerate() {
-        let config = Config { peers: peers.clone(), advertise: peers[place].clone(), ..Config::default() };
-        let data = dir.path().join(format!("replica-{place}"));
-        replicas.push(Some(Replica::start_on(listener, &data, log.clone(), config, 1_000)));
-    }
-    for replica in replicas.iter_mut() {
-        *replica = Some(replica.take().unwrap().ready().await);
-    }
-    let client = AgentStateClient::new(&peers, Mint::seeded(7)).with_time_max(Duration::from_secs(30));
+    let mut group = Group::start(dir.path(), 1_000).await;
+    let (peers, log, client) = (group.peers.clone(), group.log.clone(), group.client.clone());
     client.define_roster(roster(1)).await.unwrap();
     client.acquire_lease(acquire("routing/1", "nod_r")).await.unwrap();
     client.sign_in(sign_in("agt_anna")).await.unwrap();
@@ -53,9 +37,10 @@ async fn three_replicas_elect_replicate_survive_their_leader_and_agree() {
     let leader = leader.expect("one of them leads");
     let place = peers.iter().position(|peer| *peer == leader).unwrap();
     facts_when(&log, 1, 3).await;
+    group.agree().await;
 
     // Without its leader the cluster goes on, and forgets nothing.
-    replicas[place].take().unwrap().stop().await;
+    group.stop(place).await;
     client.sign_in(sign_in("agt_ben")).await.unwrap();
     let agents = client.list_agents(api::ListAgentsRequest {}).await.unwrap().agents;
     assert_eq!(agents.len(), 2);
@@ -70,15 +55,13 @@ async fn three_replicas_elect_replicate_survive_their_leader_and_agree() {
             "AgentSignedIn agt_ben #1"
         ]
     );
-    for replica in replicas.into_iter().flatten() {
-        replica.stop().await;
-    }
+    group.agree().await;
+    group.stop_all().await;
 
     // What each has on its disk comes to the same state, as far as it goes.
     let mut states = Vec::new();
     for place in 0..3 {
-        let data = dir.path().join(format!("replica-{place}/agent-state"));
-        let store = Store::open(&data, 1 << 20, 1).unwrap();
+        let store = Store::open(&group.data(place).join("agent-state"), 1 << 20, 1).unwrap();
         let view = store.machine.view();
         states.push((view.last_applied.map(|it| it.index), view.machine.state_hash(), store.node_id));
     }

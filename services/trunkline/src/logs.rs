@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trunkline_runtime::event_log::settings::{LOG_DIR, LogKind, LogSettings};
 use trunkline_runtime::event_log::{EmbeddedLog, EventLog, KafkaLog, KafkaOpenError, OpenError};
@@ -54,11 +54,25 @@ impl Opened {
             component.ready();
             return;
         };
+        let mut since: Option<Instant> = None;
         loop {
-            match (log.trouble(STALLED_AFTER).await, spooled) {
-                (None, _) => component.ready(),
-                (Some(trouble), true) => component.ready_with(trouble),
-                (Some(trouble), false) => component.not_ready(trouble),
+            let trouble = log.trouble(STALLED_AFTER).await;
+            match (&trouble, since) {
+                (Some(reason), None) => {
+                    tracing::warn!(reason, "the event log is away");
+                    since = Some(Instant::now());
+                }
+                (None, Some(began)) => {
+                    let away_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    tracing::info!(away_ms, "the event log is back");
+                    since = None;
+                }
+                (Some(_), Some(_)) | (None, None) => {}
+            }
+            match trouble {
+                None => component.ready(),
+                Some(trouble) if spooled => component.ready_with(trouble),
+                Some(trouble) => component.not_ready(trouble),
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -8,6 +8,7 @@ mod export;
 mod history;
 mod logs;
 mod process;
+mod raft;
 mod replay;
 mod settings;
 mod table;
@@ -47,6 +48,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Check the promises over the logs.
     Verify(verify::VerifyArgs),
+    /// Ask the voters of agent-state where they stand.
+    Raft(raft::RaftArgs),
     /// Print one contact's whole story: facts, report cell, invoice items.
     Contact(contact::ContactArgs),
     /// Print shell completions.
@@ -105,6 +108,7 @@ fn main() -> ExitCode {
             Command::Topics(args) => topics::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Verify(args) => verify::run(args).await,
+            Command::Raft(args) => raft::run(args).await,
             Command::Contact(args) => contact::run(args).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "trunkline", &mut std::io::stdout());

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use trunkline_domain::vocabulary::Millis;
 use trunkline_media::Media;
 use trunkline_runtime::clock::Clock;
 use trunkline_runtime::error_chain;
@@ -83,7 +84,11 @@ fn endpoints(configured: &EndpointsSection, here: &BTreeMap<String, String>) -> 
 /// as it runs.
 pub(crate) async fn run(config: Config, data: &Path, services: &[Service]) -> Result<(), Failure> {
     telemetry::start_logs(&config.telemetry).map_err(|error| Failure::usage(error.to_string()))?;
-    let clock = Clock::system();
+    let offset = Millis(config.process.clock_offset_ms);
+    let clock = Clock::shifted(offset);
+    if offset != Millis::ZERO {
+        tracing::warn!(offset_ms = offset.0, "this process rehearses with a clock that is wrong");
+    }
     let mint = Mint::system(clock.clone());
     std::fs::create_dir_all(data)
         .map_err(|error| Failure::world(format!("could not make {}: {error}", data.display())))?;

@@ -57,12 +57,14 @@ pub(crate) struct ProcessSection {
     pub grpc_ip: IpAddr,
     /// How long the drain may take, in ms.
     pub drain_ms_max: u64,
+    /// Added to the machine's time, in ms: for rehearsals of a clock that is wrong.
+    pub clock_offset_ms: i64,
 }
 
 impl Default for ProcessSection {
     fn default() -> Self {
         let ip = IpAddr::from([127, 0, 0, 1]);
-        Self { ops_listen: SocketAddr::new(ip, 0), grpc_ip: ip, drain_ms_max: 8_000 }
+        Self { ops_listen: SocketAddr::new(ip, 0), grpc_ip: ip, drain_ms_max: 8_000, clock_offset_ms: 0 }
     }
 }
 

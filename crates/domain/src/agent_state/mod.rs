@@ -8,6 +8,7 @@
 //! States and edges: `LIFECYCLE.md` beside this file.
 
 mod agent;
+pub mod clocks;
 mod command;
 mod lease;
 mod machine;

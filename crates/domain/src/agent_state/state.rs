@@ -15,6 +15,8 @@ use crate::vocabulary::{AgentId, Cell, CommandId, EventId, Timestamp};
 pub struct State {
     /// The highest `proposed_at` seen.
     pub now: Timestamp,
+    /// The Raft term of the last command that was not a repetition.
+    pub last_term: u64,
     /// The Raft index of the last command that was not a repetition.
     pub last_index: u64,
     /// Facts made at that index so far.
@@ -110,7 +112,11 @@ impl State {
     /// The digest of everything. Replicas agree on it, and so do a live machine and a replayed one.
     pub fn hash(&self) -> StateHash {
         let mut hasher = StateHasher::new();
-        hasher.number(self.now.0.into()).number(self.last_index.into()).number(self.published.into());
+        hasher
+            .number(self.now.0.into())
+            .number(self.last_term.into())
+            .number(self.last_index.into())
+            .number(self.published.into());
         hasher.number(self.fact_count.into()).number(self.wish_count.into()).debug(&self.roster);
         let Self { agents, leases, answers, outbox, .. } = self;
         hasher.number(agents.len() as i128);

@@ -46,7 +46,9 @@ impl Default for TelemetryConfig {
     fn default() -> Self {
         Self {
             log_format: LogFormat::Text,
-            log_filter: "info,openraft=warn".to_owned(),
+            // openraft logs each failed message, several a second. What a person must know of it comes back as an error,
+            // and agent-state says it once.
+            log_filter: "info,openraft=off".to_owned(),
             otlp_endpoint: String::new(),
             flush_ms_max: 5_000,
         }

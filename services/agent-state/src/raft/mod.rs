@@ -3,6 +3,7 @@
 //! Known trouble of 0.9.25 and what is done about it is in `docs/adr/0001-openraft-line.md`. What is absent: no replica
 //! id is ever configured or reused, no message without a deadline, no two replicas with overlapping election windows.
 
+mod identify;
 mod message;
 mod network;
 mod propose;
@@ -16,12 +17,17 @@ use std::time::Duration;
 use openraft::{BasicNode, ChangeMembers, ServerState, SnapshotPolicy};
 use tokio::sync::watch;
 use trunkline_domain::agent_state::Reply;
+use trunkline_domain::vocabulary::Timestamp;
 use trunkline_proto::agent_state::v1 as api;
 
+pub use self::identify::{ANSWER_TIME_MAX, Asker, Identity, Role, Told, identify};
+use self::network::Reach;
+pub use self::network::cause;
 pub use self::propose::ProposeError;
 use self::propose::Proposer;
 pub use self::server::Server;
 use self::types::Raft;
+use crate::clocks::{ClockError, Clocks};
 use crate::config::Config;
 use crate::store::{MachineStore, Store};
 
@@ -37,6 +43,9 @@ pub enum ConsensusError {
     /// The cluster could not be formed.
     #[error("could not form the cluster: {0}")]
     Form(String),
+    /// This replica must not lead.
+    #[error("this replica does not lead")]
+    Clock(#[from] ClockError),
 }
 
 /// Who leads, as far as this replica knows.
@@ -63,6 +72,10 @@ pub enum Leader {
 pub struct Standing {
     /// Who leads.
     pub leader: Leader,
+    /// The replica that leads, as far as this one knows.
+    pub leader_id: Option<u64>,
+    /// What this replica is in the current term.
+    pub role: Role,
     /// The current term.
     pub term: u64,
     /// The last index in its log.
@@ -75,18 +88,26 @@ pub struct Standing {
 #[derive(Clone)]
 pub struct Consensus {
     raft: Raft,
+    cluster: String,
     node_id: u64,
     machine: MachineStore,
     proposer: Proposer,
+    clocks: Clocks,
+    reach: Reach,
 }
 
 impl Consensus {
     /// Starts the replica whose data is in `store`. `rank` is its place among the configured voters: each has an election
-    /// window of its own.
+    /// window of its own. It follows; it leads only once it was told to [stand](Consensus::stand), unless it is alone.
     ///
     /// # Errors
     /// When the timers do not fit or the replica cannot start.
-    pub async fn start(config: &Config, rank: usize, store: Store) -> Result<Self, ConsensusError> {
+    pub async fn start(
+        config: &Config,
+        rank: usize,
+        store: Store,
+        clocks: Clocks,
+    ) -> Result<Self, ConsensusError> {
         let election_min = config.election_ms + 2 * config.election_window_ms * rank as u64;
         let raft_config = openraft::Config {
             cluster_name: config.cluster.clone(),
@@ -99,14 +120,18 @@ impl Consensus {
             snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
             replication_lag_threshold: config.snapshot_every + config.log_keep,
             max_in_snapshot_log_to_keep: config.log_keep,
+            enable_elect: false,
+            enable_heartbeat: false,
             ..openraft::Config::default()
         };
         let raft_config = Arc::new(raft_config.validate()?);
-        let Store { node_id, wal, machine } = store;
-        let peers = network::Peers { cluster: config.cluster.clone(), node_id };
+        let Store { node_id, wal, machine, .. } = store;
+        let reach = Reach::default();
+        let peers = network::Peers { cluster: config.cluster.clone(), node_id, reach: reach.clone() };
         let raft = Raft::new(node_id, raft_config, peers, wal, machine.clone()).await?;
         let proposer = Proposer::start(raft.clone(), Duration::from_millis(config.propose_timeout_ms));
-        let consensus = Self { raft, node_id, machine, proposer };
+        let cluster = config.cluster.clone();
+        let consensus = Self { raft, cluster, node_id, machine, proposer, clocks, reach };
         if consensus.alone() {
             // Nobody else can vote: no need to wait for a time-out.
             consensus.raft.trigger().elect().await?;
@@ -124,9 +149,58 @@ impl Consensus {
         &self.machine
     }
 
+    /// The index of the last entry applied and, when it is wanted, the digest of the state at exactly that index, in
+    /// hexadecimal; else an empty text.
+    pub async fn applied(&self, hashed: bool) -> (u64, String) {
+        let (index, state) = {
+            let view = self.machine.view();
+            let state = hashed.then(|| view.machine.state().clone());
+            (view.last_applied.map_or(0, |log_id| log_id.index), state)
+        };
+        let Some(state) = state else { return (index, String::new()) };
+        // A walk over the whole state, and nothing may wait for it.
+        let hash = tokio::task::spawn_blocking(move || state.hash().to_string()).await;
+        (index, hash.unwrap_or_default())
+    }
+
+    /// This replica's clock.
+    pub fn clocks(&self) -> &Clocks {
+        &self.clocks
+    }
+
+    /// The time to stamp into a command that is about to be proposed here.
+    ///
+    /// # Errors
+    /// [`ProposeError::Clock`] when this replica must not lead because of its clock; [`ProposeError::NotLeader`] when
+    /// somebody else leads instead.
+    pub fn stamp(&self) -> Result<Timestamp, ProposeError> {
+        self.clocks.stamp().map_err(|error| match self.standing().leader {
+            Leader::Other { address } => ProposeError::NotLeader { leader: address },
+            Leader::Me { .. } | Leader::Nobody | Leader::Stopped(_) => ProposeError::Clock(error),
+        })
+    }
+
+    /// Whether this replica stands for election when there is no leader and, as a leader, says that it is there. One that
+    /// does not is followed until the others' time-outs, like one that has died.
+    pub fn stand(&self, stands: bool) {
+        self.raft.runtime_config().elect(stands);
+        self.raft.runtime_config().heartbeat(stands);
+    }
+
+    /// Where the other voters answer; `None` while this replica belongs to no cluster.
+    pub fn others(&self) -> Option<Vec<String>> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let membership = metrics.membership_config.membership();
+        let mut voters = membership.voter_ids().peekable();
+        voters.peek()?;
+        let others = voters.filter(|id| *id != self.node_id);
+        Some(others.filter_map(|id| membership.get_node(&id)).map(|node| node.addr.clone()).collect())
+    }
+
     /// The service the other replicas speak to.
-    pub fn server(&self, cluster: &str) -> Server {
-        Server { cluster: cluster.to_owned(), node_id: self.node_id, raft: self.raft.clone() }
+    pub fn server(&self) -> Server {
+        Server(self.clone())
     }
 
     /// Proposes a command and waits for what applying it answered.
@@ -151,6 +225,8 @@ impl Consensus {
     /// When this replica does not lead or no quorum confirms that it does.
     pub async fn linearizable(&self) -> Result<(), ProposeError> {
         use openraft::error::{CheckIsLeaderError, RaftError};
+        // The question to the others would make them follow on.
+        self.stamp()?;
         match self.raft.ensure_linearizable().await {
             Ok(_) => Ok(()),
             Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward))) => {
@@ -177,8 +253,16 @@ impl Consensus {
             }
             (Ok(()), _) => Leader::Nobody,
         };
+        let role = match metrics.state {
+            ServerState::Leader => Role::Leader,
+            ServerState::Candidate => Role::Candidate,
+            ServerState::Learner => Role::Learner,
+            ServerState::Follower | ServerState::Shutdown => Role::Follower,
+        };
         Standing {
             leader,
+            leader_id: metrics.current_leader,
+            role,
             term: metrics.current_term,
             last_index: metrics.last_log_index.unwrap_or_default(),
             applied_index: metrics.last_applied.map_or(0, |log_id| log_id.index),
@@ -213,6 +297,7 @@ impl Consensus {
     /// # Errors
     /// When this replica does not lead, or the change cannot be committed.
     pub async fn add(&self, id: u64, address: &str) -> Result<(), ConsensusError> {
+        self.clocks.trust().permits()?;
         let failed = |error: String| ConsensusError::Form(error);
         let node = BasicNode::new(address);
         self.raft.add_learner(id, node, true).await.map_err(|error| failed(error.to_string()))?;
@@ -224,8 +309,9 @@ impl Consensus {
     /// Makes the membership say where this replica answers now. For the leader, after a restart at another address.
     ///
     /// # Errors
-    /// When the change cannot be committed.
+    /// When this replica must not lead, or the change cannot be committed.
     pub async fn move_to(&self, address: &str) -> Result<(), ConsensusError> {
+        self.clocks.trust().permits()?;
         let known = {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow();
@@ -264,20 +350,8 @@ impl Consensus {
 pub struct Changes(watch::Receiver<openraft::RaftMetrics<u64, BasicNode>>);
 
 impl Changes {
-    /// Resolves at the next change; never once the replica has stopped. Cancel-safe.
-    pub async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+    /// Resolves at the next change, and says whether there can be another. Cancel-safe.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
     }
-}
-
-/// Who answers at an address: the replica's id, and whether it belongs to a formed cluster.
-///
-/// # Errors
-/// When nobody answers, or somebody of another cluster.
-pub async fn identify(cluster: &str, address: &str) -> Result<(u64, bool), tonic::Status> {
-    let request = api::IdentifyRequest { cluster: cluster.to_owned() };
-    let answer = network::client(address).identify(request).await?.into_inner();
-    Ok((answer.node_id, answer.initialized))
 }

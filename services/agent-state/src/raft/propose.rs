@@ -11,6 +11,7 @@ use trunkline_domain::agent_state::{Reply, WISH_COUNT_MAX};
 use trunkline_proto::agent_state::v1 as api;
 
 use super::types::{Proposed, Raft};
+use crate::clocks::ClockError;
 
 /// Commands that may wait; the next is refused.
 const WAITING_COUNT_MAX: usize = 4096;
@@ -19,8 +20,8 @@ const BATCH_COUNT_MAX: usize = 256;
 /// Bytes in one entry, about.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Why there is no reply. But for [`ProposeError::NotLeader`] and [`ProposeError::Overloaded`] the command may or may not
-/// take effect: the same command id finds out.
+/// Why there is no reply. But for [`ProposeError::NotLeader`], [`ProposeError::Overloaded`] and [`ProposeError::Clock`] the
+/// command may or may not take effect: the same command id finds out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
     /// Another replica leads, at this address, or none that is known.
@@ -32,6 +33,9 @@ pub enum ProposeError {
     /// Too many commands wait. Nothing was taken.
     #[error("too many commands wait")]
     Overloaded,
+    /// This replica must not lead. Nothing was taken.
+    #[error("this replica does not lead: {0}")]
+    Clock(#[from] ClockError),
     /// No quorum confirmed it in time.
     #[error("no quorum confirmed the command in time")]
     TimedOut,

@@ -5,19 +5,12 @@ use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::raft_service_server::{RaftService, RaftServiceServer};
 use trunkline_runtime::grpc::{RejectionKind, status_of};
 
-use super::message;
 use super::network::MESSAGE_BYTES_MAX;
-use super::types::{Raft, to_json};
+use super::types::to_json;
+use super::{Consensus, Role, message};
 
 /// Answers for one replica.
-pub struct Server {
-    /// The cluster, as in the configuration.
-    pub cluster: String,
-    /// This replica.
-    pub node_id: u64,
-    /// What runs it.
-    pub raft: Raft,
-}
+pub struct Server(pub(super) Consensus);
 
 impl Server {
     /// As a gRPC service.
@@ -29,10 +22,10 @@ impl Server {
 
     /// A vote or an entry that reached the wrong process must not count.
     fn meant_for_us(&self, cluster: &str, target: u64) -> Result<(), Status> {
-        if cluster == self.cluster && target == self.node_id {
+        if cluster == self.0.cluster && target == self.0.node_id {
             return Ok(());
         }
-        let message = format!("this is replica {} of cluster {}", self.node_id, self.cluster);
+        let message = format!("this is replica {} of cluster {}", self.0.node_id, self.0.cluster);
         Err(status_of(RejectionKind::FailedPrecondition, "OTHER_REPLICA", message))
     }
 }
@@ -50,16 +43,16 @@ impl RaftService for Server {
         let request = request.into_inner();
         self.meant_for_us(&request.cluster, request.target_node_id)?;
         let rpc = message::read_append(&request.payload).map_err(|error| malformed(&error))?;
-        let payload = to_json(&self.raft.append_entries(rpc).await).into();
-        Ok(Response::new(api::AppendResponse { node_id: self.node_id, payload }))
+        let payload = to_json(&self.0.raft.append_entries(rpc).await).into();
+        Ok(Response::new(api::AppendResponse { node_id: self.0.node_id, payload }))
     }
 
     async fn vote(&self, request: Request<api::VoteRequest>) -> Result<Response<api::VoteResponse>, Status> {
         let request = request.into_inner();
         self.meant_for_us(&request.cluster, request.target_node_id)?;
         let rpc = serde_json::from_slice(&request.payload).map_err(|error| malformed(&error))?;
-        let payload = to_json(&self.raft.vote(rpc).await).into();
-        Ok(Response::new(api::VoteResponse { node_id: self.node_id, payload }))
+        let payload = to_json(&self.0.raft.vote(rpc).await).into();
+        Ok(Response::new(api::VoteResponse { node_id: self.0.node_id, payload }))
     }
 
     async fn install_snapshot(
@@ -69,17 +62,37 @@ impl RaftService for Server {
         let request = request.into_inner();
         self.meant_for_us(&request.cluster, request.target_node_id)?;
         let rpc = message::read_install(&request.payload).map_err(|error| malformed(&error))?;
-        let payload = to_json(&self.raft.install_snapshot(rpc).await).into();
-        Ok(Response::new(api::InstallSnapshotResponse { node_id: self.node_id, payload }))
+        let payload = to_json(&self.0.raft.install_snapshot(rpc).await).into();
+        Ok(Response::new(api::InstallSnapshotResponse { node_id: self.0.node_id, payload }))
     }
 
     async fn identify(
         &self,
         request: Request<api::IdentifyRequest>,
     ) -> Result<Response<api::IdentifyResponse>, Status> {
-        self.meant_for_us(&request.into_inner().cluster, self.node_id)?;
-        let initialized = self.raft.is_initialized().await;
+        let request = request.into_inner();
+        let Self(consensus) = self;
+        self.meant_for_us(&request.cluster, consensus.node_id)?;
+        let initialized = consensus.raft.is_initialized().await;
         let initialized = initialized.map_err(|error| Status::unavailable(error.to_string()))?;
-        Ok(Response::new(api::IdentifyResponse { node_id: self.node_id, initialized }))
+        let standing = consensus.standing();
+        let (applied_index, state_hash) = consensus.applied(request.hashed).await;
+        Ok(Response::new(api::IdentifyResponse {
+            node_id: consensus.node_id,
+            initialized,
+            term: standing.term,
+            applied_index,
+            role: match standing.role {
+                Role::Follower => api::RaftRole::Follower,
+                Role::Candidate => api::RaftRole::Candidate,
+                Role::Leader => api::RaftRole::Leader,
+                Role::Learner => api::RaftRole::Learner,
+            }
+            .into(),
+            leader_node_id: standing.leader_id.unwrap_or_default(),
+            state_hash,
+            // Read last: who asks takes it for the middle of the round trip, and the way back is short.
+            answered_at_ms: consensus.clocks.wall().0,
+        }))
     }
 }

@@ -8,7 +8,9 @@ use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 use trunkline_domain::agent_state::Machine;
+use trunkline_runtime::error_chain;
 
+use super::failure::Failure;
 use super::snapshot;
 use super::state_db::{Meta, StateDb};
 use super::{StoreError, rows};
@@ -28,6 +30,7 @@ struct Shared {
     snapshots: PathBuf,
     quarantine: PathBuf,
     applied: watch::Sender<u64>,
+    failure: Failure,
 }
 
 /// The state at one index.
@@ -41,10 +44,16 @@ pub struct View {
 }
 
 impl MachineStore {
-    pub(super) fn new(view: View, db: StateDb, snapshots: PathBuf, quarantine: PathBuf) -> Self {
+    pub(super) fn new(
+        view: View,
+        db: StateDb,
+        snapshots: PathBuf,
+        quarantine: PathBuf,
+        failure: Failure,
+    ) -> Self {
         let (applied, _) = watch::channel(view.last_applied.map_or(0, |log_id| log_id.index));
         let (view, db) = (Mutex::new(view), Mutex::new(db));
-        Self(Arc::new(Shared { view, db, snapshots, quarantine, applied }))
+        Self(Arc::new(Shared { view, db, snapshots, quarantine, applied, failure }))
     }
 
     /// The state now. Held for a moment only: nothing is applied meanwhile.
@@ -78,6 +87,13 @@ impl MachineStore {
         Ok((meta, bytes))
     }
 
+    /// Keeps an error for whoever ends the process; gives what openraft is told.
+    fn fail(&self, error: StoreError) -> AnyError {
+        let told = AnyError::error(error_chain(&error));
+        self.0.failure.note(error);
+        told
+    }
+
     fn db(&self) -> MutexGuard<'_, StateDb> {
         self.0.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,8 +121,10 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
                 EntryPayload::Blank => {}
                 EntryPayload::Normal(Proposed(batch)) => {
                     // An entry this program cannot read must stop it: to pass over it would make replicas differ.
-                    let commands = door::commands(&batch)
-                        .map_err(|error| StorageIOError::apply(log_id, AnyError::new(&error)))?;
+                    let commands = door::commands(&batch).map_err(|source| {
+                        let error = StoreError::Entry { index: log_id.index, source };
+                        StorageIOError::apply(log_id, self.fail(error))
+                    })?;
                     for command in commands {
                         replies.push(view.machine.apply(log_id.index, log_id.leader_id.term, command));
                     }
@@ -123,7 +141,7 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
         let meta = Meta { last_applied: view.last_applied, membership: view.membership.clone() };
         self.db()
             .write(changes, &meta)
-            .map_err(|error| StorageIOError::write_state_machine(AnyError::new(&error)))?;
+            .map_err(|error| StorageIOError::write_state_machine(self.fail(error)))?;
         let index = view.last_applied.map_or(0, |log_id| log_id.index);
         drop(view);
         self.0.applied.send_replace(index);
@@ -143,13 +161,14 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
         meta: &SnapshotMeta,
         snapshot: Box<Cursor<Vec<u8>>>,
     ) -> Result<(), StorageError> {
-        let failed = |error: AnyError| StorageIOError::write_snapshot(Some(meta.signature()), error);
+        let failed =
+            |error: StoreError| StorageIOError::write_snapshot(Some(meta.signature()), self.fail(error));
         let bytes = snapshot.into_inner();
-        let state = snapshot::decode_state(&bytes).map_err(|error| failed(AnyError::new(&error)))?;
-        snapshot::write(&self.0.snapshots, meta, &bytes).map_err(|error| failed(AnyError::new(&error)))?;
+        let state = snapshot::decode_state(&bytes).map_err(|error| failed(error.into()))?;
+        snapshot::write(&self.0.snapshots, meta, &bytes).map_err(failed)?;
         let stored = Meta { last_applied: meta.last_log_id, membership: meta.last_membership.clone() };
         let mut view = self.view();
-        self.db().replace(&state, &stored).map_err(|error| failed(AnyError::new(&error)))?;
+        self.db().replace(&state, &stored).map_err(failed)?;
         view.machine = Machine::from_state(state);
         view.last_applied = stored.last_applied;
         view.membership = stored.membership;
@@ -160,7 +179,7 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
         let found = snapshot::newest(&self.0.snapshots, &self.0.quarantine)
-            .map_err(|error| StorageIOError::read_snapshot(None, AnyError::new(&error)))?;
+            .map_err(|error| StorageIOError::read_snapshot(None, self.fail(error)))?;
         Ok(found.map(|(meta, state)| Snapshot { meta, snapshot: Box::new(Cursor::new(state)) }))
     }
 }
@@ -172,7 +191,7 @@ impl RaftSnapshotBuilder<TypeConfig> for MachineStore {
         let failed = |error: AnyError| StorageIOError::write_snapshot(None, error);
         let (meta, state) = built
             .map_err(|error| failed(AnyError::new(&error)))?
-            .map_err(|error| failed(AnyError::new(&error)))?;
+            .map_err(|error| failed(self.fail(error)))?;
         Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(state)) })
     }
 }

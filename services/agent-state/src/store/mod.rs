@@ -9,6 +9,7 @@
 //! ```
 
 pub mod codec;
+pub mod failure;
 mod log_store;
 mod machine_store;
 mod rows;
@@ -20,6 +21,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use self::failure::Failure;
 pub use self::machine_store::{MachineStore, View};
 use self::state_db::{Meta, StateDb};
 use self::wal::{Wal, WalError};
@@ -57,9 +59,24 @@ pub enum StoreError {
         /// What does not fit.
         reason: String,
     },
-    /// The state database failed.
-    #[error("could not write the state database")]
-    State(#[from] sled::Error),
+    /// The state database failed by itself.
+    #[error("could not use state database {}", path.display())]
+    State {
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: sled::Error,
+    },
+    /// An entry cannot be read by this program.
+    #[error("could not apply entry {index}")]
+    Entry {
+        /// The entry.
+        index: u64,
+        /// Why.
+        #[source]
+        source: crate::door::DoorError,
+    },
     /// A snapshot is not one.
     #[error("could not read a snapshot")]
     Snapshot(#[from] codec::CodecError),
@@ -99,6 +116,8 @@ pub struct Store {
     pub wal: Wal,
     /// The applied state.
     pub machine: MachineStore,
+    /// The first failure of either.
+    pub failure: Failure,
 }
 
 impl Store {
@@ -123,6 +142,7 @@ impl Store {
             }
             opened => opened?,
         };
+        snapshot::tidy(&snapshots)?;
         let snapshot = snapshot::newest(&snapshots, dir)?;
         let (purged, last) = {
             let memory = wal.memory();
@@ -153,12 +173,13 @@ impl Store {
             last_applied: meta.last_applied,
             membership: meta.membership,
         };
-        let machine = MachineStore::new(view, db, snapshots, dir.to_owned());
+        let failure = wal.failure().clone();
+        let machine = MachineStore::new(view, db, snapshots, dir.to_owned(), failure.clone());
         if snapshot_at < purged {
             // The snapshot that allowed the purge is gone; the state is whole, so there is one again before anybody asks.
             machine.write_snapshot()?;
         }
-        Ok(Self { node_id, wal, machine })
+        Ok(Self { node_id, wal, machine, failure })
     }
 }
 

@@ -17,6 +17,7 @@ const OUTBOX: u8 = b'o';
 
 struct Head {
     now: Timestamp,
+    last_term: u64,
     last_index: u64,
     fact_count: u32,
     wish_count: u32,
@@ -25,8 +26,9 @@ struct Head {
 
 impl Wire for Head {
     fn put(&self, out: &mut Vec<u8>) {
-        let Self { now, last_index, fact_count, wish_count, published } = self;
+        let Self { now, last_term, last_index, fact_count, wish_count, published } = self;
         now.put(out);
+        last_term.put(out);
         last_index.put(out);
         fact_count.put(out);
         wish_count.put(out);
@@ -35,6 +37,7 @@ impl Wire for Head {
     fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
         Ok(Self {
             now: Wire::get(input)?,
+            last_term: Wire::get(input)?,
             last_index: Wire::get(input)?,
             fact_count: Wire::get(input)?,
             wish_count: Wire::get(input)?,
@@ -59,6 +62,7 @@ pub fn rows(state: &State) -> Vec<Row> {
 pub fn changes(state: &State, touched: &Touched) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     let head = Head {
         now: state.now,
+        last_term: state.last_term,
         last_index: state.last_index,
         fact_count: state.fact_count,
         wish_count: state.wish_count,
@@ -100,6 +104,7 @@ pub fn state(rows: impl IntoIterator<Item = Row>) -> Result<State, CodecError> {
             HEAD => {
                 let head: Head = codec::decode(&value)?;
                 state.now = head.now;
+                state.last_term = head.last_term;
                 state.last_index = head.last_index;
                 state.fact_count = head.fact_count;
                 state.wish_count = head.wish_count;

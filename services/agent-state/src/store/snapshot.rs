@@ -63,7 +63,7 @@ pub fn write(dir: &Path, meta: &SnapshotMeta, state: &[u8]) -> Result<(), StoreE
         .and_then(|()| fs::rename(&partial, &path));
     written.map_err(io_error("write", &path))?;
     sync_dir(dir)?;
-    for other in paths(dir)? {
+    for other in paths(dir, "snapshot")? {
         if other < path {
             fs::remove_file(&other).map_err(io_error("remove", &other))?;
         }
@@ -76,7 +76,7 @@ pub fn write(dir: &Path, meta: &SnapshotMeta, state: &[u8]) -> Result<(), StoreE
 /// # Errors
 /// When the directory cannot be read or a damaged file cannot be moved.
 pub fn newest(dir: &Path, quarantine: &Path) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
-    for path in paths(dir)?.into_iter().rev() {
+    for path in paths(dir, "snapshot")?.into_iter().rev() {
         match read(&path)? {
             Some(found) => return Ok(Some(found)),
             None => super::set_aside(&path, quarantine, "snapshot")?,
@@ -100,14 +100,24 @@ fn read(path: &Path) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
     Ok(found())
 }
 
-fn paths(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+/// Removes what a crash left half-written. Before anybody writes: one snapshot may be written while another is read.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub fn tidy(dir: &Path) -> Result<(), StoreError> {
+    for path in paths(dir, "partial")? {
+        fs::remove_file(&path).map_err(io_error("remove", &path))?;
+    }
+    Ok(())
+}
+
+/// The files of one kind, in order.
+fn paths(dir: &Path, kind: &str) -> Result<Vec<PathBuf>, StoreError> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).map_err(io_error("list", dir))? {
         let path = entry.map_err(io_error("list", dir))?.path();
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("snapshot") => paths.push(path),
-            Some("partial") => fs::remove_file(&path).map_err(io_error("remove", &path))?,
-            _ => {}
+        if path.extension().is_some_and(|extension| extension == kind) {
+            paths.push(path);
         }
     }
     paths.sort();

@@ -4,7 +4,8 @@
 //! once, and need not: an older state is brought up to date from the write-ahead log. Every row carries its checksum, and the meta row the sum
 //! of all of them, so a missing row is found too.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use trunkline_domain::agent_state::State;
 
@@ -27,6 +28,7 @@ pub struct Meta {
 /// The database, open.
 pub struct StateDb {
     db: sled::Db,
+    dir: PathBuf,
     /// The wrapping sum of the checksums of all rows.
     sum: u64,
     count: u64,
@@ -36,7 +38,8 @@ impl StateDb {
     /// Opens the database and reads everything in it. `None` for the state when there is nothing in it yet.
     ///
     /// # Errors
-    /// [`StoreError::StateDamaged`] when it is not what was written: the caller sets it aside.
+    /// [`StoreError::StateDamaged`] when it is not what was written: the caller sets it aside. Others when the disk is
+    /// full or fails, or another process has it open, which is no reason to set it aside.
     pub fn open(dir: &Path) -> Result<(Self, Option<(Meta, State)>), StoreError> {
         let damaged = |reason: String| StoreError::StateDamaged { path: dir.to_owned(), reason };
         // Opening runs sled's own recovery, which has been seen to panic on damaged files.
@@ -45,19 +48,28 @@ impl StateDb {
         });
         let db = match opened {
             Ok(Ok(db)) => db,
-            Ok(Err(error)) => return Err(damaged(error.to_string())),
+            Ok(Err(error)) => {
+                return Err(
+                    refusal("open state database", dir, &error).unwrap_or_else(|| damaged(error.to_string()))
+                );
+            }
             Err(_) => return Err(damaged("sled could not recover it".to_owned())),
         };
-        let mut state_db = Self { db, sum: 0, count: 0 };
-        let found = state_db.load().map_err(damaged)?;
+        let mut state_db = Self { db, dir: dir.to_owned(), sum: 0, count: 0 };
+        let mut rows = Vec::new();
+        for row in state_db.db.iter() {
+            rows.push(row.map_err(|error| {
+                refusal("read state database", dir, &error).unwrap_or_else(|| damaged(error.to_string()))
+            })?);
+        }
+        let found = state_db.load(rows).map_err(damaged)?;
         Ok((state_db, found))
     }
 
-    fn load(&mut self) -> Result<Option<(Meta, State)>, String> {
+    fn load(&mut self, rows: Vec<(sled::IVec, sled::IVec)>) -> Result<Option<(Meta, State)>, String> {
         let mut meta = None;
         let mut found: Vec<Row> = Vec::new();
-        for row in self.db.iter() {
-            let (key, value) = row.map_err(|error| error.to_string())?;
+        for (key, value) in rows {
             let crc = row_crc(&value)?;
             let body = &value[4..];
             if crc != checksum(&key, body) {
@@ -87,7 +99,16 @@ impl StateDb {
     ///
     /// # Errors
     /// When sled fails. The caller stops; the next start rebuilds.
-    pub fn write(&mut self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>, meta: &Meta) -> sled::Result<()> {
+    pub fn write(&mut self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>, meta: &Meta) -> Result<(), StoreError> {
+        self.try_write(changes, meta).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, source: sled::Error) -> StoreError {
+        let path = self.dir.clone();
+        refusal("write state database", &path, &source).unwrap_or(StoreError::State { path, source })
+    }
+
+    fn try_write(&mut self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>, meta: &Meta) -> sled::Result<()> {
         let mut batch = sled::Batch::default();
         for (key, value) in changes {
             if let Some(before) = self.db.get(&key)?
@@ -119,10 +140,10 @@ impl StateDb {
     ///
     /// # Errors
     /// As of [`StateDb::write`].
-    pub fn replace(&mut self, state: &State, meta: &Meta) -> sled::Result<()> {
+    pub fn replace(&mut self, state: &State, meta: &Meta) -> Result<(), StoreError> {
         let mut changes = Vec::new();
         for key in self.db.iter().keys() {
-            let key = key?;
+            let key = key.map_err(|error| self.failed(error))?;
             if &*key != META {
                 changes.push((key.to_vec(), None));
             }
@@ -134,6 +155,21 @@ impl StateDb {
         changes.extend(fresh.into_iter().map(|(key, value)| (key, Some(value))));
         self.write(changes, meta)
     }
+}
+
+/// The operating system's refusal behind an error of sled's; `None` when sled itself found fault with what it read.
+///
+/// sled copies its errors and then keeps of the operating system's only how it prints: `Os { code: 28, … }`.
+fn refusal(action: &'static str, path: &Path, error: &sled::Error) -> Option<StoreError> {
+    let sled::Error::Io(error) = error else { return None };
+    let text = error.to_string();
+    let printed = || text.split_once("Os { code: ")?.1.split(',').next()?.parse().ok();
+    let source = match error.raw_os_error().or_else(printed) {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None if text.contains("could not acquire lock") => io::Error::other("another process has it open"),
+        None => return None,
+    };
+    Some(StoreError::Io { action, path: path.to_owned(), source })
 }
 
 struct MetaRow {

@@ -2,19 +2,23 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses its part")]
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use trunkline_agent_state::{AgentStateError, Config, run};
+use tonic::Status;
+use trunkline_agent_state::raft::identify;
+use trunkline_agent_state::{AgentStateError, Config, run_by};
 use trunkline_domain::facts::AgentFact;
 use trunkline_domain::vocabulary::{Cell, NodeId, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
+use trunkline_proto::agent_state::v1::agent_state_service_client::AgentStateServiceClient;
 use trunkline_runtime::agent_state_client::AgentStateClient;
 use trunkline_runtime::clock::{Clock, ManualClock};
 use trunkline_runtime::event_log::embedded::{EmbeddedLog, EmbeddedOptions};
 use trunkline_runtime::event_log::{ReadFrom, SharedLog};
 use trunkline_runtime::facts::FactReader;
+use trunkline_runtime::grpc::{channel, reason_of};
 use trunkline_runtime::health::Health;
 use trunkline_runtime::mint::Mint;
 use trunkline_runtime::platform::{Endpoints, Platform};
@@ -56,7 +60,9 @@ impl Replica {
             endpoints: Endpoints::default(),
         };
         let shutdown = Shutdown::new();
-        let task = tokio::spawn(run(config, listener, platform, shutdown.clone()));
+        let afresh = platform.clock.clone();
+        let afresh = Arc::new(move || afresh.clone());
+        let task = tokio::spawn(run_by(config, listener, platform, afresh, shutdown.clone()));
         let client = AgentStateClient::new(std::slice::from_ref(&address), mint)
             .with_time_max(Duration::from_secs(20));
         Self { address, client, health, hand, shutdown, task }
@@ -74,6 +80,125 @@ impl Replica {
         drop(self.client);
         self.task.await.unwrap().unwrap();
     }
+}
+
+/// Three replicas in one process, over one log.
+pub struct Group {
+    pub dir: PathBuf,
+    pub log: SharedLog,
+    pub peers: Vec<String>,
+    pub replicas: Vec<Option<Replica>>,
+    pub client: AgentStateClient,
+}
+
+impl Group {
+    /// Starts three with their data in `dir`, whose clocks all stand at `at`, and waits until they are ready.
+    pub async fn start(dir: &Path, at: i64) -> Self {
+        let log = open_log(&dir.join("log"));
+        let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let peers: Vec<_> = listeners.iter().map(|it| it.local_addr().unwrap().to_string()).collect();
+        let client = AgentStateClient::new(&peers, Mint::seeded(7)).with_time_max(Duration::from_secs(30));
+        let mut group = Self { dir: dir.to_owned(), log, peers, replicas: vec![None, None, None], client };
+        for (place, listener) in listeners.into_iter().enumerate() {
+            group.begin(place, listener, at);
+        }
+        group.ready().await;
+        group
+    }
+
+    fn begin(&mut self, place: usize, listener: TcpListener, at: i64) {
+        let (peers, advertise) = (self.peers.clone(), self.peers[place].clone());
+        let config = Config { peers, advertise, ..Config::default() };
+        let data = self.data(place);
+        self.replicas[place] = Some(Replica::start_on(listener, &data, self.log.clone(), config, at));
+    }
+
+    /// Starts one again where it was, with its clock at `at`.
+    pub fn restart(&mut self, place: usize, at: i64) {
+        let listener = TcpListener::bind(&self.peers[place]).unwrap();
+        self.begin(place, listener, at);
+    }
+
+    /// The data directory of one.
+    pub fn data(&self, place: usize) -> PathBuf {
+        self.dir.join(format!("replica-{place}"))
+    }
+
+    pub fn replica(&self, place: usize) -> &Replica {
+        self.replicas[place].as_ref().unwrap()
+    }
+
+    pub async fn stop(&mut self, place: usize) {
+        self.replicas[place].take().unwrap().stop().await;
+    }
+
+    /// Stops all that run.
+    pub async fn stop_all(&mut self) {
+        for replica in self.replicas.iter_mut().filter_map(Option::take) {
+            replica.stop().await;
+        }
+    }
+
+    /// Waits until all that run are ready.
+    pub async fn ready(&mut self) {
+        for replica in &mut self.replicas {
+            if let Some(running) = replica.take() {
+                *replica = Some(running.ready().await);
+            }
+        }
+    }
+
+    /// The place of the one that answers a command.
+    pub async fn leader(&self) -> usize {
+        until("a leader", async || {
+            for place in 0..3 {
+                if self.replicas[place].is_some() && self.ask(place).await.is_ok() {
+                    return Some(place);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Waits until all that run were seen at one index; their states must be equal there.
+    pub async fn agree(&self) {
+        let running = self.peers.iter().zip(&self.replicas).filter(|(_, replica)| replica.is_some());
+        let running: Vec<_> = running.map(|(peer, _)| peer).collect();
+        let states = until("index that all have applied", async || {
+            let mut states = Vec::new();
+            for peer in &running {
+                let wall = || Timestamp(0);
+                let told = identify("trunkline", peer, true, Duration::from_secs(5), wall).await.ok()?.told?;
+                states.push((told.applied_index, told.state_hash));
+            }
+            states.iter().all(|(index, _)| *index == states[0].0).then_some(states)
+        })
+        .await;
+        assert!(states.iter().all(|state| *state == states[0]), "replicas differ: {states:?}");
+    }
+
+    /// Gives one alone a command that changes nothing.
+    pub async fn ask(&self, place: usize) -> Result<(), Status> {
+        let request = api::GoReadyRequest { command_id: "cmd_nothing".to_owned(), ..go_ready("agt_nobody") };
+        match AgentStateServiceClient::new(channel(&self.peers[place])).go_ready(request).await {
+            Err(status) if reason_of(&status) == Some("UNKNOWN_AGENT") => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+}
+
+/// Asks again until there is an answer.
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asked = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asked).await.unwrap_or_else(|_| panic!("no {what}"))
 }
 
 /// Every fact in a cell of the agents log, in order, as `name id`.

@@ -92,6 +92,20 @@ impl Machine {
         self.unconfirm_node(turn, resource, at);
     }
 
+    /// Puts the deadline of every lease off by a time in which nobody could have renewed it.
+    pub(super) fn spare_leases(&mut self, by: Millis) {
+        if by <= Millis::ZERO {
+            return;
+        }
+        for (resource, lease) in &mut self.state.leases {
+            if let Some(holding) = &mut lease.holding {
+                holding.expires_at = holding.expires_at + by;
+                self.timers.set(Due::Lease(resource.clone()), holding.expires_at);
+                self.touched.leases.insert(resource.clone());
+            }
+        }
+    }
+
     /// The reservations of a media node whose ownership began or ended: what it knew about them may be lost.
     fn unconfirm_node(&mut self, turn: &mut Turn, resource: &str, at: Timestamp) {
         let Some(node_id) = node_of_resource(resource) else { return };

@@ -86,7 +86,8 @@ impl Machine {
     /// Applies one command of the entry at a Raft index. Indexes never fall; the commands of one entry are applied in
     /// order with the same index.
     ///
-    /// `term` is that of the entry; only [`Action::AdvancePublished`] looks at it.
+    /// `term` is that of the entry. Between the last command of one term and the first of the next nobody led and no
+    /// renewal could be heard: that time does not count against leases.
     pub fn apply(&mut self, index: u64, term: u64, command: Command) -> Reply {
         let Command { command_id, proposed_at, traceparent, action } = command;
         if let Some(answer) = self.state.answers.get(&command_id) {
@@ -100,6 +101,12 @@ impl Machine {
         if index > self.state.last_index {
             self.state.last_index = index;
             (self.state.fact_count, self.state.wish_count) = (0, 0);
+        }
+        if term > self.state.last_term {
+            if self.state.last_term > 0 {
+                self.spare_leases(proposed_at.since(self.state.now));
+            }
+            self.state.last_term = term;
         }
         self.state.now = self.state.now.max(proposed_at);
         let mut turn = Turn { index, term, traceparent: String::new() };

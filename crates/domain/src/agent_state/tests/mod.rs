@@ -17,12 +17,13 @@ use crate::vocabulary::*;
 struct World {
     machine: Machine,
     index: u64,
+    term: u64,
     now: i64,
 }
 
 impl World {
     fn new() -> Self {
-        let mut world = Self { machine: Machine::default(), index: 0, now: 0 };
+        let mut world = Self { machine: Machine::default(), index: 0, term: 1, now: 0 };
         world.apply(define_roster(1, &["anna", "ben"])).unwrap();
         world.apply(acquire("routing/0", "nod_r")).unwrap();
         world.apply(acquire("media/nod_m", "nod_m")).unwrap();
@@ -33,7 +34,7 @@ impl World {
     fn apply(&mut self, action: Action) -> Reply {
         self.index += 1;
         let command = self.command(&format!("auto-{}", self.index), action);
-        self.machine.apply(self.index, 1, command)
+        self.machine.apply(self.index, self.term, command)
     }
 
     fn command(&self, name: &str, action: Action) -> Command {

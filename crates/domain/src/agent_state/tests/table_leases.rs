@@ -285,3 +285,26 @@ fn acquiring_twice_at_one_raft_index_is_one_grant() {
     assert_eq!(world.machine.apply(9, 1, second), granted);
     assert_eq!(world.machine.state().leases["billing/0"].sequence, 1);
 }
+
+#[test]
+fn time_in_which_nobody_led_does_not_count_against_a_lease() {
+    let led = |term_of_the_rest: u64| {
+        let mut world = World::new();
+        world.now = 10;
+        world.apply(acquire_for("billing/0", "nod_a", 3_000)).unwrap();
+        world.now = 1_010;
+        world.apply(renew("billing/0", "nod_a", 4)).unwrap();
+        // The leader dies; somebody leads again after an hour, and hears from the owner two seconds later.
+        (world.term, world.now) = (term_of_the_rest, 3_601_010);
+        world.apply(Action::Expire).unwrap();
+        world.now += 2_000;
+        let renewed = world.apply(renew("billing/0", "nod_a", 4));
+        world.now += 3_001;
+        world.apply(Action::Expire).unwrap();
+        (renewed, world.machine.state().leases["billing/0"].holding.is_some())
+    };
+    assert_eq!(led(2), (Ok(Done::LeaseRenewed { expires_at: Timestamp(3_606_010) }), false));
+    // Under one leader an hour of silence is the owner's own.
+    let gone = Err(Rejection::StaleEpoch { resource: "billing/0".to_owned(), current: None });
+    assert_eq!(led(1), (gone, false));
+}

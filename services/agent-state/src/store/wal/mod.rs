@@ -24,6 +24,7 @@ use self::frame::Record;
 use self::memory::Memory;
 pub use self::recover::{Recovered, recover};
 use self::writer::{Done, Job, Writer};
+use crate::store::failure::Failure;
 
 const QUARANTINE_MARK: &str = "QUARANTINED";
 
@@ -78,6 +79,7 @@ fn sync_dir(dir: &Path) -> Result<(), WalError> {
 pub struct Wal {
     memory: Arc<Mutex<Memory>>,
     jobs: mpsc::Sender<Job>,
+    failure: Failure,
     /// Joined when the last clone is gone, so that a directory can be opened again at once.
     _thread: Arc<WriterThread>,
 }
@@ -109,14 +111,20 @@ impl Wal {
             tracing::warn!(bytes = torn, "cut off a torn tail of the write-ahead log");
         }
         let memory = recovered.as_ref().map(|it| it.memory.clone()).unwrap_or_default();
-        let writer = Writer::open(dir, segment_bytes, recovered)?;
+        let failure = Failure::default();
+        let writer = Writer::open(dir, segment_bytes, recovered, failure.clone())?;
         let (jobs, queue) = mpsc::channel();
         let handle = std::thread::Builder::new()
             .name("agent-state-wal".to_owned())
             .spawn(move || writer.run(&queue))
             .map_err(io_error("start the writer of", dir))?;
         let thread = WriterThread { stop: jobs.clone(), handle: Some(handle) };
-        Ok(Self { memory: Arc::new(Mutex::new(memory)), jobs, _thread: Arc::new(thread) })
+        Ok(Self { memory: Arc::new(Mutex::new(memory)), jobs, failure, _thread: Arc::new(thread) })
+    }
+
+    /// The first failure. After it nothing is written.
+    pub fn failure(&self) -> &Failure {
+        &self.failure
     }
 
     /// The log as readers see it.

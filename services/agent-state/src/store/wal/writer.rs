@@ -5,11 +5,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, TryRecvError};
 
+use trunkline_runtime::error_chain;
+
 use super::frame::{self, Place, Record};
 use super::memory::Memory;
 use super::recover::Recovered;
 use super::{WalError, io_error, segment_path, sync_dir};
 use crate::store::codec;
+use crate::store::failure::Failure;
 
 /// Bytes written before one sync, about; what waits beyond is the next group.
 const GROUP_BYTES_MAX: usize = 4 << 20;
@@ -44,13 +47,21 @@ pub struct Writer {
     head: Memory,
     /// Segments, oldest first, with the index behind their last entry; the last is the newest.
     segments: Vec<(u64, u64)>,
-    /// The first failure. After it nothing is written: what a failed sync left on the disk is not known.
+    /// Of the first failure, what callers are told. After it nothing is written: what a failed sync left on the disk is not
+    /// known.
     failed: Option<String>,
+    /// Where it is kept.
+    failure: Failure,
 }
 
 impl Writer {
     /// A writer behind what was recovered, or of a new log.
-    pub fn open(dir: &Path, segment_bytes: u64, recovered: Option<Recovered>) -> Result<Self, WalError> {
+    pub fn open(
+        dir: &Path,
+        segment_bytes: u64,
+        recovered: Option<Recovered>,
+        failure: Failure,
+    ) -> Result<Self, WalError> {
         match recovered {
             Some(recovered) => {
                 let (number, _) = recovered.segments.last().copied().unwrap_or((1, 0));
@@ -68,6 +79,7 @@ impl Writer {
                     head: Memory::from_checkpoint(recovered.memory.head),
                     segments: recovered.segments,
                     failed: None,
+                    failure,
                 })
             }
             None => {
@@ -83,6 +95,7 @@ impl Writer {
                     segments: vec![(1, head.head.next_index)],
                     head,
                     failed: None,
+                    failure,
                 })
             }
         }
@@ -136,23 +149,25 @@ impl Writer {
     fn finish(&mut self, bytes: &mut Vec<u8>, sync: bool, waiting: &mut Vec<Done>) {
         let result = match &self.failed {
             Some(reason) => Err(reason.clone()),
-            None => self.write(bytes, sync).map_err(|error| describe(&error)),
+            None => self.write(bytes, sync).map_err(|error| self.fail(error)),
         };
         bytes.clear();
-        if let (Err(reason), None) = (&result, &self.failed) {
-            tracing::error!(reason, "write-ahead log failed; nothing more is written");
-            self.failed = Some(reason.clone());
-        }
         for done in waiting.drain(..) {
             done(result.clone().map_err(io::Error::other));
         }
         if result.is_ok()
             && let Err(error) = self.rotate()
         {
-            let reason = describe(&error);
-            tracing::error!(reason, "write-ahead log failed; nothing more is written");
-            self.failed = Some(reason);
+            self.fail(error);
         }
+    }
+
+    /// Keeps a failure before anybody is told of it.
+    fn fail(&mut self, error: WalError) -> String {
+        let reason = error_chain(&error);
+        self.failure.note(error.into());
+        self.failed = Some(reason.clone());
+        reason
     }
 
     fn write(&mut self, bytes: &[u8], sync: bool) -> Result<(), WalError> {
@@ -203,11 +218,4 @@ fn begin_segment(dir: &Path, number: u64, head: &Memory) -> Result<(File, u64), 
     sync_dir(dir)?;
     let file = OpenOptions::new().append(true).open(&path).map_err(io_error("open", &path))?;
     Ok((file, bytes.len() as u64))
-}
-
-fn describe(error: &WalError) -> String {
-    match error {
-        WalError::Io { source, .. } => format!("{error}: {source}"),
-        other => other.to_string(),
-    }
 }

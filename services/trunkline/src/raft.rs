@@ -1,0 +1,408 @@
+//! `trunkline raft status`: where each voter of agent-state stands, and whether equal indexes are equal states.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use futures::future::join_all;
+use trunkline_agent_state::raft::{Identity, Role, Told, cause, identify};
+use trunkline_domain::agent_state::clocks::ahead;
+use trunkline_domain::vocabulary::Millis;
+use trunkline_runtime::clock::Clock;
+use trunkline_runtime::event_log::settings::settings;
+use trunkline_runtime::grpc::address_error;
+
+use crate::endpoints::{Addresses, DATA_DIR};
+use crate::settings::EndpointsSection;
+use crate::{Failure, table};
+
+/// How long a voter may take to say where it stands.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long it may take when it walks over its whole state.
+const HASH_TIME_MAX: Duration = Duration::from_secs(10);
+/// How often voters are asked for their states, until a majority was seen at one index.
+const ROUND_COUNT_MAX: usize = 40;
+/// So often they are asked until all that answer were seen at one index.
+const ROUND_COUNT_ALL: usize = 10;
+/// The pause between two rounds: while commands come in, voters are rarely at one index at one instant.
+const PAUSE: Duration = Duration::from_millis(25);
+
+#[derive(Args)]
+pub(crate) struct RaftArgs {
+    #[command(subcommand)]
+    command: RaftCommand,
+}
+
+#[derive(Subcommand)]
+enum RaftCommand {
+    /// Ask each voter where it stands; fails without a leader, and when two voters differ at one index.
+    Status(StatusArgs),
+}
+
+#[derive(Args)]
+struct StatusArgs {
+    /// A data directory of the cluster, whose settings name the voters.
+    #[arg(long, default_value = DATA_DIR, env = "TRUNKLINE_DATA_DIR")]
+    data: PathBuf,
+    /// A TOML file whose sections endpoints and agent_state name the voters.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The voters, instead of those that the settings name.
+    #[arg(long, value_name = "HOST:PORT,HOST:PORT", value_delimiter = ',')]
+    voters: Vec<String>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(args: RaftArgs) -> Result<(), Failure> {
+    let RaftCommand::Status(args) = args.command;
+    let (cluster, voters) = args.group()?;
+    let status = Status::ask(&cluster, &voters).await;
+    if args.json {
+        println!("{}", status.json());
+    } else {
+        print!("{}", status.text());
+    }
+    status.verdict()
+}
+
+impl StatusArgs {
+    /// The name of the cluster and where its voters answer.
+    fn group(&self) -> Result<(String, Vec<String>), Failure> {
+        let usage = |error: trunkline_runtime::config::ConfigError| Failure::usage(error.to_string());
+        let mut settings = settings(&self.data, self.config.as_deref()).map_err(usage)?;
+        // The rest of these sections is for the processes that run on them.
+        let endpoints = settings.section("endpoints", |_: &EndpointsSection| Ok(())).map_err(usage)?;
+        let agent_state =
+            settings.section("agent_state", |_: &trunkline_agent_state::Config| Ok(())).map_err(usage)?;
+        let named = [self.voters.clone(), endpoints.agent_state, agent_state.peers];
+        let voters = match named.into_iter().find(|list| !list.is_empty()) {
+            Some(voters) => voters,
+            None => vec![Addresses::read(&self.data)?.service("agent-state")?],
+        };
+        match voters.iter().find_map(|address| address_error(address)) {
+            Some(problem) => Err(Failure::usage(format!("could not ask the voters: {problem}"))),
+            None => Ok((agent_state.cluster, voters)),
+        }
+    }
+}
+
+/// What one voter told.
+struct Voter {
+    address: String,
+    /// Or why there is no answer.
+    told: Result<(u64, Told), String>,
+}
+
+/// What all of them told.
+struct Status {
+    voters: Vec<Voter>,
+    /// The index at which most voters were seen, when that is a majority.
+    compared_at: Option<u64>,
+    /// Sentences about voters that differ at one index.
+    differences: Vec<String>,
+}
+
+impl Status {
+    async fn ask(cluster: &str, addresses: &[String]) -> Self {
+        let clock = Clock::system();
+        // Without the hash first: the walk over the state would look like a way to the voter and back.
+        let mut voters = ask_all(cluster, addresses, false, ANSWER_TIME_MAX, &clock).await;
+        let offsets: Vec<_> =
+            voters.iter().map(|it| it.told.as_ref().ok().map(|(_, told)| told.offset)).collect();
+        let answering = offsets.iter().flatten().count();
+        let mut seen = Seen::default();
+        for round in 0..ROUND_COUNT_MAX {
+            let enough = if round < ROUND_COUNT_ALL { answering } else { addresses.len() / 2 + 1 };
+            if seen.most().is_some_and(|(_, count)| count >= enough) {
+                break;
+            }
+            if round > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            for (place, it) in
+                ask_all(cluster, addresses, true, HASH_TIME_MAX, &clock).await.into_iter().enumerate()
+            {
+                if let Ok((_, told)) = &it.told {
+                    seen.note(place, told);
+                    voters[place] = it;
+                }
+            }
+        }
+        let compared_at =
+            seen.most().filter(|(_, count)| count * 2 > addresses.len()).map(|(index, _)| index);
+        for (place, (voter, offset)) in voters.iter_mut().zip(offsets).enumerate() {
+            let Ok((_, told)) = &mut voter.told else { continue };
+            told.offset = offset.unwrap_or(told.offset);
+            if let Some((index, hash)) = compared_at.and_then(|index| Some((index, seen.at(index, place)?))) {
+                (told.applied_index, told.state_hash) = (index, hash);
+            }
+        }
+        Self { differences: seen.differences(addresses), voters, compared_at }
+    }
+
+    /// How far a voter's clock is ahead of the median of all that answered, in ms, by the rule that voters judge themselves by.
+    fn clock_offset(&self, of: &Told) -> Option<Millis> {
+        let told: Vec<_> = self.voters.iter().filter_map(|it| it.told.as_ref().ok()).collect();
+        let mut offsets: Vec<_> = told.iter().map(|(_, told)| told.offset - of.offset).collect();
+        // Its own is counted by the rule.
+        offsets.swap_remove(offsets.iter().position(|it| *it == Millis::ZERO)?);
+        ahead(&offsets, told.len())
+    }
+
+    /// Who leads by what a majority knows; a sentence when there is nobody.
+    fn leader(&self) -> Result<&str, String> {
+        let (count, mut named) = (self.voters.len(), BTreeMap::<(u64, u64), usize>::new());
+        let told = || self.voters.iter().filter_map(|it| Some((&it.address, it.told.as_ref().ok()?)));
+        for (_, (_, told)) in told() {
+            if let Some(leader) = told.leader {
+                *named.entry((told.term, leader)).or_default() += 1;
+            }
+        }
+        let known = named.into_iter().find(|(_, voices)| voices * 2 > count);
+        let Some(((term, leader), voices)) = known else {
+            let answered = told().count();
+            return Err(format!("no leader is known to a majority: {answered} of {count} voters answered"));
+        };
+        let leads = |told: &Told| told.term == term && told.role == Role::Leader;
+        let found = told().find(|(_, (node_id, told))| *node_id == leader && leads(told));
+        found.map(|(address, _)| address.as_str()).ok_or_else(|| {
+            format!("{voices} of {count} voters follow {leader}, which does not say that it leads")
+        })
+    }
+
+    /// # Errors
+    /// When voters differ, or there is no leader.
+    fn verdict(&self) -> Result<(), Failure> {
+        if let Some(difference) = self.differences.first() {
+            return Err(Failure::world(format!("replicas are not equal: {difference}")));
+        }
+        self.leader().map(drop).map_err(Failure::world)
+    }
+
+    fn text(&self) -> String {
+        let head = ["address", "node id", "role", "term", "applied index", "clock offset, ms", "state hash"];
+        let mut rows = Vec::new();
+        let mut remarks = String::new();
+        for voter in &self.voters {
+            let mut row = vec![voter.address.clone()];
+            match &voter.told {
+                Ok((node_id, told)) => row.extend([
+                    node_id.to_string(),
+                    name(told.role).to_owned(),
+                    told.term.to_string(),
+                    told.applied_index.to_string(),
+                    self.clock_offset(told).map_or(String::new(), |it| it.0.to_string()),
+                    told.state_hash.clone(),
+                ]),
+                Err(why) => {
+                    row.extend(["", UNREACHABLE].map(str::to_owned));
+                    remarks.push_str(&format!("{}: {why}\n", voter.address));
+                }
+            }
+            rows.push(row);
+        }
+        for difference in &self.differences {
+            remarks.push_str(&format!("{difference}\n"));
+        }
+        if self.compared_at.is_none() {
+            remarks.push_str("states were not compared: no majority was seen at one index\n");
+        }
+        table::render(&head, &rows) + &remarks
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let voters = self.voters.iter().map(|voter| match &voter.told {
+            Ok((node_id, told)) => serde_json::json!({
+                "address": voter.address,
+                // A number of JSON is too small for it.
+                "node_id": node_id.to_string(),
+                "role": name(told.role),
+                "term": told.term,
+                "applied_index": told.applied_index,
+                "clock_offset_ms": self.clock_offset(told).map(|it| it.0),
+                "state_hash": told.state_hash,
+            }),
+            Err(why) => serde_json::json!({"address": voter.address, "role": UNREACHABLE, "reason": why}),
+        });
+        serde_json::json!({
+            "leader": self.leader().ok(),
+            "compared_at_index": self.compared_at,
+            "differences": self.differences,
+            "voters": voters.collect::<Vec<_>>(),
+        })
+    }
+}
+
+const UNREACHABLE: &str = "unreachable";
+
+fn name(role: Role) -> &'static str {
+    match role {
+        Role::Follower => "follower",
+        Role::Candidate => "candidate",
+        Role::Leader => "leader",
+        Role::Learner => "learner",
+    }
+}
+
+/// Asks all voters at once; answers are in their order.
+async fn ask_all(
+    cluster: &str,
+    addresses: &[String],
+    hashed: bool,
+    time_max: Duration,
+    clock: &Clock,
+) -> Vec<Voter> {
+    let asked = addresses.iter().map(async |address| {
+        let told = match identify(cluster, address, hashed, time_max, || clock.now()).await {
+            Ok(Identity { node_id, told: Some(told), .. }) => Ok((node_id, told)),
+            Ok(Identity { told: None, .. }) => Err("it is of a version that does not tell".to_owned()),
+            Err(status) => Err(cause(&status)),
+        };
+        Voter { address: address.clone(), told }
+    });
+    join_all(asked).await
+}
+
+/// Which states were seen: hashes by index and by place in the list of voters.
+#[derive(Default)]
+struct Seen(BTreeMap<u64, BTreeMap<usize, String>>);
+
+impl Seen {
+    fn note(&mut self, place: usize, told: &Told) {
+        self.0.entry(told.applied_index).or_default().insert(place, told.state_hash.clone());
+    }
+
+    fn at(&self, index: u64, place: usize) -> Option<String> {
+        self.0.get(&index)?.get(&place).cloned()
+    }
+
+    /// The index at which most voters were seen, the latest of those, and how many.
+    fn most(&self) -> Option<(u64, usize)> {
+        self.0.iter().map(|(index, seen)| (*index, seen.len())).max_by_key(|(index, count)| (*count, *index))
+    }
+
+    fn differences(&self, addresses: &[String]) -> Vec<String> {
+        let mut sentences = Vec::new();
+        for (index, seen) in &self.0 {
+            let Some((first, hash)) = seen.first_key_value() else { continue };
+            for (other, differs) in seen.iter().filter(|(_, it)| *it != hash) {
+                let (first, other) = (&addresses[*first], &addresses[*other]);
+                sentences
+                    .push(format!("at index {index} {first} has state {hash} and {other} has {differs}"));
+            }
+        }
+        sentences
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Voters as they told: id, role, term, leader, index, hash, offset of the clock; `None` for no answer.
+    type Row = Option<(u64, Role, u64, Option<u64>, u64, &'static str, i64)>;
+
+    fn status(rows: &[Row]) -> Status {
+        let addresses: Vec<_> = (0..rows.len()).map(|place| format!("v:{place}")).collect();
+        let mut seen = Seen::default();
+        let mut voters = Vec::new();
+        for (place, row) in rows.iter().enumerate() {
+            let told = row.ok_or("refused".to_owned());
+            let told = told.map(|(id, role, term, leader, applied_index, hash, offset)| {
+                let (offset, state_hash) = (Millis(offset), hash.to_owned());
+                (id, Told { offset, term, role, leader, applied_index, state_hash })
+            });
+            if let Ok((_, told)) = &told {
+                seen.note(place, told);
+            }
+            voters.push(Voter { address: addresses[place].clone(), told });
+        }
+        let compared_at = seen.most().filter(|(_, count)| count * 2 > rows.len()).map(|(index, _)| index);
+        Status { differences: seen.differences(&addresses), voters, compared_at }
+    }
+
+    const F: Role = Role::Follower;
+    const L: Role = Role::Leader;
+
+    #[test]
+    fn a_group_is_well_when_a_majority_follows_who_says_it_leads_and_equal_indexes_are_equal_states() {
+        for (why, rows, verdict) in [
+            (
+                "all well",
+                [
+                    Some((7, L, 2, Some(7), 9, "a", 0)),
+                    Some((8, F, 2, Some(7), 9, "a", 0)),
+                    Some((9, F, 2, Some(7), 9, "a", 0)),
+                ],
+                Ok(()),
+            ),
+            (
+                "one is down, one is behind",
+                [Some((7, L, 2, Some(7), 9, "a", 0)), Some((8, F, 2, Some(7), 8, "b", 0)), None],
+                Ok(()),
+            ),
+            (
+                "the leader is down and the others do not know yet",
+                [None, Some((8, F, 2, Some(7), 9, "a", 0)), Some((9, F, 2, Some(7), 9, "a", 0))],
+                Err("2 of 3 voters follow 7, which does not say that it leads"),
+            ),
+            (
+                "one is left, which believes that it leads",
+                [Some((7, L, 2, Some(7), 9, "a", 0)), None, None],
+                Err("no leader is known to a majority: 1 of 3 voters answered"),
+            ),
+            (
+                "an election",
+                [
+                    Some((7, Role::Candidate, 3, None, 9, "a", 0)),
+                    Some((8, F, 3, None, 9, "a", 0)),
+                    Some((9, F, 2, Some(7), 9, "a", 0)),
+                ],
+                Err("no leader is known to a majority: 3 of 3 voters answered"),
+            ),
+            (
+                "a replica that went its own way",
+                [
+                    Some((7, L, 2, Some(7), 9, "a", 0)),
+                    Some((8, F, 2, Some(7), 9, "b", 0)),
+                    Some((9, F, 2, Some(7), 9, "a", 0)),
+                ],
+                Err("replicas are not equal: at index 9 v:0 has state a and v:1 has b"),
+            ),
+        ] {
+            let found = status(&rows).verdict().map_err(|failure| failure.message);
+            assert_eq!(found, verdict.map_err(str::to_owned), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_table_shows_who_does_not_answer_and_whose_clock_differs() {
+        let shown = status(&[
+            Some((7, L, 2, Some(7), 9, "a", 40)),
+            Some((8, F, 2, Some(7), 9, "a", 3_600_040)),
+            Some((9, F, 2, Some(7), 9, "a", 41)),
+        ]);
+        assert_eq!(
+            shown.text(),
+            "address  node id  role      term  applied index  clock offset, ms  state hash\n\
+             v:0            7  leader       2              9  -1                a\n\
+             v:1            8  follower     2              9           3599999  a\n\
+             v:2            9  follower     2              9                 0  a\n"
+        );
+        let text = status(&[Some((7, L, 2, Some(7), 9, "a", 0)), None, None]).text();
+        let lines: Vec<_> = text.lines().skip(2).collect();
+        assert_eq!(
+            lines,
+            [
+                "v:1               unreachable",
+                "v:2               unreachable",
+                "v:1: refused",
+                "v:2: refused",
+                "states were not compared: no majority was seen at one index"
+            ]
+        );
+    }
+}
