@@ -17,6 +17,7 @@ pub mod lease;
 pub mod mint;
 pub mod platform;
 pub mod shutdown;
+pub mod spool;
 pub mod telemetry;
 
 pub use error_chain::error_chain;

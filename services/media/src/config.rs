@@ -41,6 +41,11 @@ pub struct MediaConfig {
     pub drain_ms: u64,
     /// How long the node's lease lasts without renewal, in ms.
     pub lease_ttl_ms: i64,
+    /// How long facts wait for the event log before they are spooled on this node's disk, in ms.
+    pub spool_after_ms: u64,
+    /// What may wait on this node's disk for the event log, in bytes; from four fifths of it on new calls are refused with
+    /// 503. 0 for no spool: then calls wait for the log, and all of them end when it fails.
+    pub spool_bytes_max: u64,
 }
 
 impl Default for MediaConfig {
@@ -61,6 +66,8 @@ impl Default for MediaConfig {
             register_expires_s_default: 300,
             drain_ms: 3_000,
             lease_ttl_ms: 3_000,
+            spool_after_ms: 500,
+            spool_bytes_max: 64 << 20,
         }
     }
 }
@@ -91,6 +98,8 @@ impl MediaConfig {
         within("media_timeout_ms", self.media_timeout_ms, 0..=86_400_000)?;
         within("drain_ms", self.drain_ms, 0..=86_400_000)?;
         within("lease_ttl_ms", self.lease_ttl_ms, 300..=60_000)?;
+        within("spool_after_ms", self.spool_after_ms, 10..=60_000)?;
+        within("spool_bytes_max", self.spool_bytes_max, 0..=1 << 40)?;
         if self.sip_listen.ip().is_unspecified() && (self.advertised_ip.is_none() || self.rtp_ip.is_none()) {
             let reason = "names no address that a peer could use: set media.advertised_ip and media.rtp_ip";
             return Err(format!("sip_listen: {reason}"));
@@ -196,6 +205,14 @@ mod tests {
             ),
             (MediaConfig { ring_ms: -1, ..MediaConfig::default() }, "ring_ms: expected 0 to"),
             (MediaConfig { lease_ttl_ms: 1, ..MediaConfig::default() }, "lease_ttl_ms: expected 300 to"),
+            (
+                MediaConfig { spool_after_ms: 9, ..MediaConfig::default() },
+                "spool_after_ms: expected 10 to 60000",
+            ),
+            (
+                MediaConfig { spool_bytes_max: u64::MAX, ..MediaConfig::default() },
+                "spool_bytes_max: expected 0 to 1099511627776",
+            ),
         ] {
             let sentence = wrong.check().unwrap_err();
             assert!(sentence.starts_with(begins), "{sentence}");

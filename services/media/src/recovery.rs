@@ -1,4 +1,5 @@
-//! Beginning an ownership: fence every cell's lane, fold it, and end what an earlier life of this node had lost.
+//! Beginning an ownership: drain what an earlier one left in the spool, fence every cell's lane, fold it, and end what an
+//! earlier life of this node had lost.
 
 use std::sync::{Arc, PoisonError};
 
@@ -8,11 +9,13 @@ use trunkline_domain::facts::{
 };
 use trunkline_domain::kernel::Projection;
 use trunkline_domain::media::LiveContacts;
-use trunkline_domain::vocabulary::{Cell, ContactId, EventId};
+use trunkline_domain::vocabulary::{Cell, ContactId, EventId, LogName};
 use trunkline_runtime::event_log::{LogError, ReadFrom};
-use trunkline_runtime::facts::{FactReader, FactWriter};
+use trunkline_runtime::facts::FactReader;
+use trunkline_runtime::health::Component;
 use trunkline_runtime::lease::Lease;
 use trunkline_runtime::shutdown::Shutdown;
+use trunkline_runtime::spool::{SpoolError, SpoolState, SpooledWriter};
 
 use crate::generation::Generation;
 use crate::shell::Node;
@@ -23,17 +26,45 @@ pub(crate) fn lane(node: &Node) -> String {
 }
 
 /// Opens the lane under a lease that was just taken, and ends every contact it finds alive, once.
-pub(crate) async fn begin(node: &Arc<Node>, lease: &Lease) -> Result<Arc<Generation>, LogError> {
+///
+/// # Errors
+/// When the log cannot be read or written, or the spool of an earlier ownership not be drained. There is no new fence
+/// before that: behind it the facts in the spool would be void.
+pub(crate) async fn begin(node: &Arc<Node>, lease: &Lease) -> Result<Arc<Generation>, SpoolError> {
     let lane = lane(node);
+    let log = &node.platform.log;
+    for cell in (0..log.cell_count()).map(Cell) {
+        node.spool.drain(log, LogName::Contacts, cell, &lane).await?;
+    }
     let mut writers = Vec::new();
+    let fenced = fence(node, lease, &lane, &mut writers).await;
+    let generation = Arc::new(Generation::new(lease, writers));
+    match fenced {
+        Ok(()) => Ok(generation),
+        Err(error) => {
+            generation.end().await;
+            Err(error)
+        }
+    }
+}
+
+/// Begins the epoch in every cell, and puts a writer for each into `writers`.
+async fn fence(
+    node: &Arc<Node>,
+    lease: &Lease,
+    lane: &str,
+    writers: &mut Vec<SpooledWriter<ContactFact>>,
+) -> Result<(), SpoolError> {
+    let log = &node.platform.log;
     let mut lost_count = 0;
-    for cell in (0..node.platform.log.cell_count()).map(Cell) {
-        let (mut writer, fence) =
-            FactWriter::<ContactFact>::open(&node.platform.log, cell, &lane, lease.epoch).await?;
-        let mut reader = FactReader::<ContactFact>::open(&node.platform.log, cell, ReadFrom::Start).await?;
+    for cell in (0..log.cell_count()).map(Cell) {
+        let (writer, fence) = SpooledWriter::open(log, &node.spool, cell, lane, lease.epoch).await?;
+        writers.push(writer);
+        let writer = &writers[writers.len() - 1];
+        let mut reader = FactReader::<ContactFact>::open(log, cell, ReadFrom::Start).await?;
         let mut live = LiveContacts::default();
-        reader
-            .catch_up(&writer, fence, |delivered| {
+        writer
+            .catch_up(&mut reader, fence, |delivered| {
                 if delivered.lane == lane {
                     delivered.outcome.facts.iter().for_each(|fact| live.fold(fact));
                 }
@@ -66,15 +97,13 @@ pub(crate) async fn begin(node: &Arc<Node>, lease: &Lease) -> Result<Arc<Generat
                 Recorded { meta, fact }
             });
             let outcome = Outcome { epoch: lease.epoch, consumed: Vec::new(), facts: facts.collect() };
-            writer.append(&outcome)?.await?;
+            writer.append(&outcome).await?;
         }
-        writers.push(writer);
     }
     if lost_count > 0 {
         info!(lost_count, "contacts of an earlier life of this node ended as lost");
     }
-    release_lost(node, lease).await?;
-    Ok(Arc::new(Generation::new(lease.epoch, writers)))
+    Ok(release_lost(node, lease).await?)
 }
 
 /// The id of a contact's fact: a function of contact and sequence.
@@ -137,6 +166,32 @@ pub(crate) async fn follow_agents(node: Arc<Node>, mut reader: FactReader<AgentF
                 delivered.outcome.facts.iter().for_each(|fact| phones.fold(fact));
             }
             Err(error) => return stop(&node, "agents", &error, &shutdown),
+        }
+    }
+}
+
+/// Says of the facts whether they go to the log, and if not, why and how much waits.
+pub(crate) async fn follow_spool(node: Arc<Node>, component: Component, shutdown: Shutdown) {
+    let mut spool = node.spool.watch();
+    loop {
+        say(&component, &spool.borrow_and_update());
+        tokio::select! {
+            biased;
+            () = shutdown.begun() => return,
+            // The sender lives in the node.
+            _ = spool.changed() => {}
+        }
+    }
+}
+
+fn say(component: &Component, spool: &SpoolState) {
+    let SpoolState { record_count, bytes, bytes_max, .. } = spool;
+    match spool.reason() {
+        None => component.ready(),
+        Some(reason) if spool.short_of_room() => component
+            .not_ready(format!("the spool is full, {bytes} of {bytes_max} bytes: no new calls; {reason}")),
+        Some(reason) => {
+            component.ready_with(format!("spools its facts: {reason}, {record_count} records, {bytes} bytes"))
         }
     }
 }

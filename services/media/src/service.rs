@@ -13,10 +13,11 @@ use trunkline_domain::kernel::Projection;
 use trunkline_domain::vocabulary::{Cell, Millis};
 use trunkline_proto::media::v1::media_service_server::MediaServiceServer;
 use trunkline_runtime::agent_state_client::AgentStateClient;
+use trunkline_runtime::error_chain;
 use trunkline_runtime::event_log::ReadFrom;
 use trunkline_runtime::facts::FactReader;
 use trunkline_runtime::grpc;
-use trunkline_runtime::lease::{Lease, LeaseError};
+use trunkline_runtime::lease::{Candidate, Denied, Doubt, LeaseError};
 use trunkline_runtime::platform::Platform;
 use trunkline_runtime::shutdown::Shutdown;
 
@@ -32,6 +33,10 @@ use crate::sip::stack::{Stack, StackConfig};
 
 /// How long contacts have to end after the grace period ran out.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The pause after an ownership that could not begin; it doubles with every further one, to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Runs a media node until `shutdown` begins and its contacts have ended.
 ///
@@ -111,6 +116,9 @@ impl Media {
         };
         let followers = Shutdown::new();
         follow(&node, &followers).await?;
+        let component = node.platform.health.component("media/log");
+        followers
+            .spawn("media spool", recovery::follow_spool(Arc::clone(&node), component, followers.clone()));
         let routes = Routes::new(MediaServiceServer::new(Commands(Arc::clone(&node))));
         let health = node.platform.health.clone();
         let served = tokio::select! {
@@ -156,13 +164,15 @@ async fn own(node: &Arc<Node>, address: &str, shutdown: &Shutdown) -> Result<(),
     let ready = node.platform.health.component("media");
     let lane = recovery::lane(node);
     let mut why = "has no lease yet".to_owned();
+    let mut pause = PAUSE_MIN;
     loop {
         ready.not_ready(why.as_str());
         let ttl = Millis(node.config.lease_ttl_ms);
         let (client, clock) = (&node.agent_state, &node.platform.clock);
-        let lease = match Lease::acquire(client, clock, &lane, &node.platform.node_id, address, ttl, shutdown)
-            .await
-        {
+        let (resource, holder, doubt) = (lane.as_str(), &node.platform.node_id, Doubt::Lasts);
+        let candidate = Candidate { client, clock, resource, holder, address, ttl, doubt };
+        let told = |denied: &Denied| ready.not_ready(format!("nobody grants the lease {lane}: {denied}"));
+        let lease = match candidate.wait(shutdown, told).await {
             Ok(lease) => lease,
             Err(LeaseError::ShuttingDown { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -171,37 +181,75 @@ async fn own(node: &Arc<Node>, address: &str, shutdown: &Shutdown) -> Result<(),
         if let Some(before) = node.previous() {
             before.ended.cancel();
             gone(node, LAST_WORDS).await;
+            before.end().await;
         }
-        let generation = match recovery::begin(node, &lease).await {
-            Ok(generation) => generation,
-            Err(error) => {
-                warn!(%error, "could not begin an ownership; trying again");
-                why = format!("cannot begin an ownership: {error}");
-                lease.release().await;
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                continue;
-            }
-        };
-        node.own(Some(Arc::clone(&generation)));
-        ready.ready();
-        info!(epoch = %lease.epoch, "this media node takes calls");
-        tokio::select! {
+        // While it cannot begin, the reason stays.
+        if pause == PAUSE_MIN {
+            ready.not_ready("drains its spool and fences its lane");
+        }
+        let begun = tokio::select! {
             biased;
-            () = shutdown.begun() => {
-                drain(node).await;
-                ready.not_ready("shutting down");
-                generation.ended.cancel();
+            () = shutdown.begun() => None,
+            begun = recovery::begin(node, &lease) => Some(begun),
+        };
+        let generation = match begun {
+            Some(Ok(generation)) => generation,
+            None => {
                 lease.release().await;
                 return Ok(());
             }
-            () = generation.ended.cancelled() => {
-                warn!("this ownership ended: beginning again");
-                "its facts could not be recorded: begins again".clone_into(&mut why);
+            Some(Err(error)) => {
+                let error = error_chain(&error);
+                warn!(error, "could not begin an ownership; trying again");
+                why = format!("cannot begin an ownership: {error}");
+                ready.not_ready(why.as_str());
+                lease.release().await;
+                tokio::select! {
+                    biased;
+                    () = shutdown.begun() => return Ok(()),
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(PAUSE_MAX);
+                continue;
             }
-            // Established audio goes on; new calls are refused until the lease is back.
-            () = lease.lost() => {
-                warn!("the lease was lost: no new calls");
-                "lost its lease".clone_into(&mut why);
+        };
+        pause = PAUSE_MIN;
+        node.own(Some(Arc::clone(&generation)));
+        ready.ready();
+        info!(epoch = %lease.epoch, "this media node takes calls");
+        let mut valid = true;
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.begun() => {
+                    drain(node).await;
+                    ready.not_ready("shutting down");
+                    generation.end().await;
+                    lease.release().await;
+                    return Ok(());
+                }
+                () = generation.ended.cancelled() => {
+                    warn!("this ownership ended: beginning again");
+                    "its facts could not be recorded: begins again".clone_into(&mut why);
+                    break;
+                }
+                // Established audio goes on; new calls are refused until the lease is back.
+                () = lease.lost() => {
+                    warn!("the lease was lost: no new calls");
+                    "lost its lease".clone_into(&mut why);
+                    break;
+                }
+                // Whoever leads agent-state may still renew it: nobody else can own this lane.
+                () = generation.tenure.becomes(!valid) => {
+                    valid = !valid;
+                    if valid {
+                        info!("the lease was renewed: new calls are taken again");
+                        ready.ready();
+                    } else {
+                        warn!("nobody renews the lease: no new calls, the others go on");
+                        ready.not_ready("nobody renews its lease: no new calls");
+                    }
+                }
             }
         }
         node.own(None);

@@ -15,6 +15,7 @@ use trunkline_domain::vocabulary::{AgentId, Cell, ContactId, Epoch, Millis, Offe
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_runtime::agent_state_client::{AgentStateClient, undecided};
 use trunkline_runtime::platform::Platform;
+use trunkline_runtime::spool::{Spool, SpoolOptions};
 use trunkline_runtime::telemetry::names;
 
 use crate::arrival;
@@ -35,6 +36,8 @@ const RELEASE_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Node {
     pub config: MediaConfig,
     pub platform: Platform,
+    /// Where facts are while the log cannot be written.
+    pub spool: Spool,
     pub rtp_ip: IpAddr,
     pub stack: Stack,
     pub plane: MediaPlane,
@@ -64,7 +67,13 @@ impl Node {
         rtp_ip: IpAddr,
         registrar: Registrar,
     ) -> Self {
+        let spool = SpoolOptions {
+            after: Duration::from_millis(config.spool_after_ms),
+            bytes_max: config.spool_bytes_max,
+            ..SpoolOptions::new(platform.data_dir.join("media").join("spool"))
+        };
         Self {
+            spool: Spool::new(spool, &platform.telemetry),
             config,
             platform,
             rtp_ip,
@@ -91,6 +100,13 @@ impl Node {
     /// The ownership under which new contacts begin; none while there is no lease.
     pub fn generation(&self) -> Option<Arc<Generation>> {
         lock(&self.generation).clone().filter(|generation| !generation.ended.is_cancelled())
+    }
+
+    /// The ownership under which a contact may begin now: none either while the node drains, while its lease is in doubt,
+    /// or while the room that the spool has left is kept for the ends of the contacts that are up.
+    fn open(&self) -> Option<Arc<Generation>> {
+        let closed = self.draining.load(Ordering::Acquire) || self.spool.short_of_room();
+        self.generation().filter(|generation| !closed && generation.tenure.valid(self.now()))
     }
 
     /// Begins an ownership, or stops taking contacts in when there is none.
@@ -214,9 +230,10 @@ impl Node {
         match request.method() {
             Some(Method::Invite) => self.invite(transaction),
             Some(Method::Options) => {
-                let ready = self.generation().is_some() && !self.draining.load(Ordering::Acquire);
-                let answer =
-                    if ready { answer(200).with("Accept", "application/sdp") } else { unavailable(request) };
+                let answer = match self.open() {
+                    Some(_) => answer(200).with("Accept", "application/sdp"),
+                    None => unavailable(request),
+                };
                 transaction.responder.respond(answer);
             }
             Some(Method::Bye | Method::Info | Method::Update) => transaction.responder.respond(answer(481)),
@@ -225,8 +242,7 @@ impl Node {
     }
 
     fn invite(self: &Arc<Self>, transaction: ServerTransaction) {
-        let generation = self.generation().filter(|_| !self.draining.load(Ordering::Acquire));
-        let Some(generation) = generation else {
+        let Some(generation) = self.open() else {
             return transaction.responder.respond(unavailable(&transaction.request));
         };
         transaction.responder.respond(Message::response(&transaction.request, 100, ""));

@@ -203,7 +203,7 @@ fn append(data: &Path, log_name: LogName, change: impl FnOnce(&mut wire::Outcome
 }
 
 #[test]
-fn a_full_disk_under_the_log_refuses_new_calls_says_why_forgets_nothing_and_passes_when_there_is_room() {
+fn a_full_disk_under_the_log_is_spooled_for_then_refuses_new_calls_forgets_nothing_and_passes() {
     const MOUNT: &str = "mount -t tmpfs -o size=4m tmpfs \"$SMALL_DISK\"";
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
@@ -222,7 +222,7 @@ fn a_full_disk_under_the_log_refuses_new_calls_says_why_forgets_nothing_and_pass
     command
         .args(flags)
         .args(["sh", "-c", &format!("{MOUNT} && exec \"$0\" \"$@\""), support::cluster::TRUNKLINE])
-        .args(Starting::arguments(&data, &[]))
+        .args(Starting::arguments(&data, &["--set", "media.spool_bytes_max=60000"]))
         .env("SMALL_DISK", &small_disk);
     let cluster = Starting::spawn(command, &data).ready();
     // The mount is seen by the cluster alone; this is its view.
@@ -262,6 +262,16 @@ fn a_full_disk_under_the_log_refuses_new_calls_says_why_forgets_nothing_and_pass
     let before = facts(&inside, "all").unwrap();
     // What fits into the last page is still taken: calls of an unknown number fill it and have no other consequence.
     let mut peer = Peer::new(cluster.sip());
+    let remarks = until("that facts are spooled on the other disk, and calls taken", || {
+        let status = peer.invite(NOBODY)?;
+        let (ready, body) = cluster.readiness()?;
+        hold(
+            status == 404 && ready == 200 && body.to_string().contains("spools its facts"),
+            (status, ready, &body),
+        )?;
+        Ok(body)
+    });
+    println!("{remarks}");
     let reasons = until("that calls are refused and readiness says why", || {
         let status = peer.invite(NOBODY)?;
         let (ready, body) = cluster.readiness()?;

@@ -48,6 +48,9 @@ metrics! {
     LOG_BYTES_APPENDED "trunkline.log.bytes.appended" "Bytes made durable, by log.";
     LOG_APPEND "trunkline.log.append.duration" "How long a record took to be durable, by log.";
     LOG_APPENDS_FAILED "trunkline.log.appends.failed" "Appends that failed, by log and reason.";
+    SPOOL_RECORDS "trunkline.log.spool.records" "Records that wait in the spool for the log.";
+    SPOOL_BYTES "trunkline.log.spool.bytes" "Bytes that wait in the spool for the log.";
+    SPOOL_EPISODES "trunkline.log.spool.episodes" "Times the facts of a partition went to the spool because the log did not take them.";
     // hosts
     OWNER_RESTARTS "trunkline.host.owner.restarts" "Times an owner began again from its lease, by resource kind and reason.";
     FOLD_POSITION "trunkline.host.fold.position" "The last position folded, by service, log and cell.";

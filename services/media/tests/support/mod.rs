@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod agent_state;
+pub mod outage;
 pub mod ua;
 
 use std::net::{SocketAddr, TcpListener};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_state::FakeAgentState;
+use outage::Outage;
 use tempfile::TempDir;
 use trunkline_domain::facts::*;
 use trunkline_domain::vocabulary::*;
@@ -39,6 +41,8 @@ pub const ANNA_PASSWORD: &str = "secret";
 pub struct World {
     pub dir: TempDir,
     pub log: SharedLog,
+    /// The same log as the node sees it.
+    pub outage: Arc<Outage>,
     pub agent_state: Arc<FakeAgentState>,
     pub node_id: NodeId,
     address: String,
@@ -70,7 +74,7 @@ impl World {
         let log: SharedLog = Arc::new(log);
         apply_directory(&log).await;
         let (agent_state, address) = FakeAgentState::start(log.clone()).await;
-        Self { dir, log, agent_state, node_id: id("nod_media"), address }
+        Self { dir, outage: Outage::of(&log), log, agent_state, node_id: id("nod_media"), address }
     }
 
     pub fn config(&self) -> MediaConfig {
@@ -87,7 +91,7 @@ impl World {
         let health = Health::new();
         let telemetry = Telemetry::off();
         let platform = Platform {
-            log: self.log.clone(),
+            log: self.outage.clone(),
             mint: Mint::system(clock.clone()),
             clock,
             telemetry: telemetry.clone(),

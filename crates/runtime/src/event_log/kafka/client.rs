@@ -17,7 +17,7 @@ use crate::event_log::LogError;
 const PROPAGATION: Duration = Duration::from_secs(2);
 
 /// How long a broker may take to say that it is there.
-const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
+const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// What a client last complained of; of use when a deadline has passed and nobody else knows why.
 #[derive(Debug, Clone, Default)]
@@ -39,11 +39,10 @@ impl ClientContext for Voice {
     fn error(&self, error: KafkaError, reason: &str) {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let words = if reason.is_empty() { error.to_string() } else { reason.to_owned() };
-        // One line for each new complaint, not one for each of a hundred attempts to reconnect.
-        if said.as_ref() != Some(&words) {
-            tracing::warn!(reason = %words, "kafka client is in trouble");
-            *said = Some(words);
-        }
+        // Not for the operator: there are many clients, each of which complains in several ways at every attempt to
+        // reconnect. Whoever watches the log says once that it is away ([`super::KafkaLog::trouble`]).
+        tracing::debug!(reason = %words, "kafka client is in trouble");
+        *said = Some(words);
     }
 }
 
@@ -99,7 +98,7 @@ impl Asker {
     }
 
     /// The first partition of these topics that no broker leads, as `topic/partition`. A short question: whoever does not
-    /// answer it within a second does not serve.
+    /// answer it within two seconds does not serve.
     pub async fn leaderless(&self, topics: Vec<String>) -> Result<Option<String>, KafkaError> {
         self.ask(move |asker, deadline| {
             let there = asker.fetch_metadata(None, deadline.min(PROBE_TIME_MAX))?;

@@ -131,7 +131,7 @@ impl KafkaLog {
     }
 
     /// Why nothing can be written or read now, in words; `None` when nothing is known to be wrong. A record that waits
-    /// for its acknowledgement is trouble after `stalled_after`. Asks a broker, and takes a second when none answers.
+    /// for its acknowledgement is trouble after `stalled_after`. Asks a broker, and takes two seconds when none answers.
     pub async fn trouble(&self, stalled_after: Duration) -> Option<String> {
         for partition in self.partitions.iter() {
             if let Some(waits) = partition.oldest_wait().filter(|waits| *waits >= stalled_after) {
