@@ -1,5 +1,6 @@
 //! Callers and agents played by sipp; the recount; the benches; the cluster as processes on one machine.
 
+pub mod bench_call;
 pub mod bench_log;
 pub mod checks;
 pub mod cluster;
@@ -13,6 +14,7 @@ pub mod print;
 pub mod recount;
 pub mod rig;
 pub mod run;
+pub mod sabotage;
 pub mod sipp;
 pub mod stage;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use trunkline_loadtest::rig::{Rig, Shape};
-use trunkline_loadtest::{Failure, bench_log, cluster, run, stage};
+use trunkline_loadtest::{Failure, bench_call, bench_log, cluster, run, stage};
 
 /// Load, recounts and measurements.
 #[derive(Debug, Parser)]
@@ -18,6 +18,13 @@ enum Command {
     Demo(RunArgs),
     /// The same run, every promise compared with a recount of sipp's logs; the last line is the verdict as JSON.
     Smoke(RunArgs),
+    /// Compares the outcomes of two smoke runs of one seed; each file ends with a verdict.
+    Compare {
+        /// What one run printed.
+        one: PathBuf,
+        /// What the other printed.
+        other: PathBuf,
+    },
     /// Starts a cluster of processes over Apache Kafka and leaves it running; starts again what has ended.
     Up(UpArgs),
     /// Stops it; its data stays.
@@ -106,6 +113,23 @@ impl RunArgs {
 enum Bench {
     /// Appends to a log: to the embedded one beside a bare loop of write and fdatasync, to Kafka beside a plain producer.
     Log(LogArgs),
+    /// A call's way from the queue to the agent's phone in a cluster of processes over Apache Kafka, and what it costs.
+    Call(CallArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct CallArgs {
+    /// Where data and logs go; emptied first.
+    #[arg(long, default_value = "target/bench-call")]
+    dir: PathBuf,
+    /// The `trunkline` program; the one beside this one when absent.
+    #[arg(long)]
+    program: Option<PathBuf>,
+}
+
+async fn bench_call(args: CallArgs) -> Result<(), Failure> {
+    let program = args.program.map_or_else(cluster::beside_us, Ok)?;
+    bench_call::run(bench_call::Options { program, dir: args.dir }, &mut std::io::stdout()).await
 }
 
 #[derive(Debug, clap::Args)]
@@ -167,6 +191,7 @@ async fn status(rig: &Rig) -> bool {
 async fn main() -> ExitCode {
     match Command::parse() {
         Command::Bench(Bench::Log(args)) => ended(bench_log(args).await),
+        Command::Bench(Bench::Call(args)) => ended(Box::pin(bench_call(args)).await),
         Command::Demo(args) => ended(match args.options() {
             Ok(options) => Box::pin(run::demo(options)).await,
             Err(failure) => Err(failure),
@@ -176,6 +201,11 @@ async fn main() -> ExitCode {
                 true => ExitCode::SUCCESS,
                 false => ExitCode::FAILURE,
             },
+            Err(failure) => ended(Err(failure)),
+        },
+        Command::Compare { one, other } => match run::compare(&one, &other) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
             Err(failure) => ended(Err(failure)),
         },
         Command::Up(args) => ended(up(args).await),

@@ -13,6 +13,7 @@ use crate::http::{Rest, RestError};
 use crate::plan::{COMPANIES, OPERATOR_KEY};
 use crate::print;
 use crate::rig::Rig;
+use crate::sabotage::sabotage;
 use crate::stage::{Evidence, Options, Stage, say};
 
 /// Runs, shows everything, and stays up until Ctrl-C.
@@ -151,7 +152,7 @@ async fn judged(
     let last = said.lines().last().unwrap_or_default();
     checks.push(Check::holds("trunkline verify finds nothing wrong", "exit 0", last, verified.code == 0));
     if options.rig.is_some() {
-        checks.push(copied(options, &trunkline).await?);
+        checks.extend(copied(options, &trunkline).await?);
         Rig::open(&trunkline.data)?.brokers.down().await?;
     }
     Ok(())
@@ -178,13 +179,21 @@ async fn ask_all<'a>(stage: &Stage, mut findings: Findings<'a>) -> Result<Findin
     Ok(findings)
 }
 
-/// The same facts must give the same reports and invoices whichever log keeps them: folded over a copy in an embedded log.
-async fn copied(options: &Options, trunkline: &Trunkline) -> Result<Check, Failure> {
-    let to = options.dir.join("copy");
+/// The same facts must give the same reports and invoices whichever log keeps them, and whatever a log that doubles records
+/// and a zombie that repeats them add: folded over a copy in an embedded log, and over sabotaged topics.
+async fn copied(options: &Options, trunkline: &Trunkline) -> Result<[Check; 2], Failure> {
+    let (to, worse) = (options.dir.join("copy"), options.dir.join("sabotaged"));
     trunkline.demand(&["export", "--to", &to.display().to_string()]).await?;
+    let extra_count = sabotage(&trunkline.data, &worse).await?;
     let copy = Trunkline { program: trunkline.program.clone(), data: to };
-    let (here, there) = (trunkline.demand(&["replay"]).await?, copy.demand(&["replay"]).await?);
-    Ok(Check::same("the same facts give the same state hashes over the embedded log", here, there))
+    let sabotaged = Trunkline { program: trunkline.program.clone(), data: worse };
+    let here = trunkline.demand(&["replay"]).await?;
+    let (there, despite) = (copy.demand(&["replay"]).await?, sabotaged.demand(&["replay"]).await?);
+    let name = format!("{extra_count} doubled and replayed records move no state hash");
+    Ok([
+        Check::same("the same facts give the same state hashes over the embedded log", &here, there),
+        Check::holds(&name, &here, &despite, here == despite && extra_count > 100),
+    ])
 }
 
 /// Another company's contact must not be found, whatever path is asked.

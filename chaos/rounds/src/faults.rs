@@ -6,12 +6,17 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rustix::process::Signal;
 use trunkline_loadtest::Failure;
-use trunkline_loadtest::rig::{Broker, Process, Rig};
+use trunkline_loadtest::rig::{Broker, Process, Rig, State};
 
 /// How long what was killed stays dead: long enough for leases and elections to move on.
 const DEAD: Duration = Duration::from_secs(4);
 /// How long what was paused stands still.
 const PAUSED: Duration = Duration::from_secs(10);
+
+/// What a process is started with to see a clock an hour ahead.
+const AN_HOUR_AHEAD: &str = "process.clock_offset_ms=3600000";
+/// How long a clock stays wrong.
+const WRONG: Duration = Duration::from_secs(8);
 
 /// One kind of round.
 pub struct Fault {
@@ -63,6 +68,8 @@ pub enum Deed {
     Pause,
     /// kill -9, its databases and snapshots deleted, started again.
     Forget,
+    /// kill -9, started with a clock that is an hour ahead; later started again with the right one.
+    WrongClock,
 }
 
 macro_rules! faults {
@@ -94,6 +101,8 @@ faults!(
     "pause-back-office", "SIGSTOP directory, billing, reporting and gateway for 10 s", false, Whom::BackOffice, Deed::Pause;
     "pause-broker-leader", "SIGSTOP the broker that leads the contacts log for 10 s", false, Whom::BrokerLeader, Deed::Pause;
     "pause-all-brokers", "SIGSTOP every broker for 10 s: the log stands still", true, Whom::AllBrokers, Deed::Pause;
+    "clock-media", "a media node begins again with a clock an hour ahead: it takes no calls and says why", false, Whom::Media, Deed::WrongClock;
+    "clock-agent-state-leader", "the voter that leads begins again with a clock an hour ahead: it does not lead", true, Whom::Leader, Deed::WrongClock;
     "forget-reporting", "reporting loses its databases", false, Whom::Only("reporting"), Deed::Forget;
     "forget-agent-state-follower", "a voter loses its databases and snapshots", true, Whom::Follower, Deed::Forget;
 );
@@ -199,16 +208,35 @@ impl Deed {
     ///
     /// # Errors
     /// When one of them does not run.
-    pub async fn inflict(self, victims: &[Victim<'_>]) -> Result<(), Failure> {
+    pub async fn inflict(self, rig: &Rig, victims: &[Victim<'_>]) -> Result<(), Failure> {
         let signal = match self {
             Self::Nothing => return Ok(()),
-            Self::Kill | Self::Forget => Signal::KILL,
+            Self::Kill | Self::Forget | Self::WrongClock => Signal::KILL,
             Self::Pause => Signal::STOP,
         };
         for victim in victims {
             victim.signal(signal).await?;
+            if let (Self::WrongClock, Victim::Process(process)) = (self, victim) {
+                process.start_with(&[AN_HOUR_AHEAD], &rig.program)?;
+            }
         }
         Ok(())
+    }
+
+    /// What the victims should say of themselves while it lasts, and do not.
+    pub async fn unnoticed(self, victims: &[Victim<'_>]) -> Vec<String> {
+        let mut silent = Vec::new();
+        for victim in victims {
+            if let (Self::WrongClock, Victim::Process(process)) = (self, victim) {
+                let state = process.state().await;
+                let told = matches!(&state, State::NotReady { reasons }
+                    if reasons.iter().any(|(_, words)| words.contains("ahead of")));
+                if !told {
+                    silent.push(format!("{} does not say that its clock is wrong: {state}", process.name));
+                }
+            }
+        }
+        silent
     }
 
     /// How long it lasts.
@@ -216,6 +244,7 @@ impl Deed {
         match self {
             Self::Nothing => Duration::from_secs(1),
             Self::Kill | Self::Forget => DEAD,
+            Self::WrongClock => WRONG,
             Self::Pause => PAUSED,
         }
     }
@@ -237,6 +266,12 @@ impl Deed {
                     if let Victim::Process(process) = victim {
                         forget(process)?;
                     }
+                }
+                rig.up().await?;
+            }
+            Self::WrongClock => {
+                for victim in victims {
+                    victim.signal(Signal::KILL).await?;
                 }
                 rig.up().await?;
             }

@@ -112,7 +112,7 @@ pub async fn judge(scene: &Scene, before: &Before, told: Told, began: Instant) -
         history.contacts.values().filter(|it| it.sip_call_id.starts_with(&call.call_id_prefix)).collect()
     };
     let hit_node = match (told.fault.whom, told.fault.deed) {
-        (Whom::Media, Deed::Kill | Deed::Pause) => Some(0),
+        (Whom::Media, Deed::Kill | Deed::Pause | Deed::WrongClock) => Some(0),
         _ => None,
     };
     // Whether what was done could harm this call.

@@ -99,13 +99,13 @@ impl Scene {
         let victims = fault.whom.find(&self.rig).await?;
         let named: Vec<String> = victims.iter().map(|victim| victim.name().to_owned()).collect();
         let hit_at = trunkline_loadtest::ear::unix_ms();
-        fault.deed.inflict(&victims).await?;
+        fault.deed.inflict(&self.rig, &victims).await?;
         eprintln!("chaos: {} calls up, {talking_count} talking; hit {}", up_count, named.join(", "));
         wave.place(LATE_CALLERS, Duration::from_millis(400));
         tokio::time::sleep(fault.deed.lasts()).await;
         let healed_at = trunkline_loadtest::ear::unix_ms();
+        let mut troubles = fault.deed.unnoticed(&victims).await;
         fault.deed.heal(&self.rig, &victims).await?;
-        let mut troubles = Vec::new();
         if let Err(failure) = self.rig.ready().await {
             troubles.push(failure.to_string());
         }

@@ -91,29 +91,28 @@ impl Process {
     /// # Errors
     /// When the program cannot be run.
     pub fn start(&self, program: &Path) -> Result<(), Failure> {
-        self.start_as(&[], program)
+        self.start_with(&[], program)
     }
 
-    /// Starts it behind another command, as `faketime -f +3600s`.
+    /// Starts it with further settings, for this life alone.
     ///
     /// # Errors
-    /// When that cannot be run.
-    pub fn start_as(&self, before: &[&str], program: &Path) -> Result<(), Failure> {
+    /// When the program cannot be run.
+    pub fn start_with(&self, more: &[&str], program: &Path) -> Result<(), Failure> {
         std::fs::create_dir_all(&self.data)?;
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut words: Vec<String> = before.iter().map(|word| (*word).to_owned()).collect();
-        words.push(program.display().to_string());
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).arg("serve").arg(&self.service).arg("--data").arg(&self.data);
+        let mut command = Command::new(program);
+        command.arg("serve").arg(&self.service).arg("--data").arg(&self.data);
         command.arg("--config").arg(&self.config);
-        for setting in &self.settings {
+        for setting in self.settings.iter().map(String::as_str).chain(more.iter().copied()) {
             command.arg("--set").arg(setting);
         }
         command.stdin(Stdio::null()).stdout(File::create(self.data.join("out"))?).stderr(log);
         // A Ctrl-C at the terminal goes to the whole group; a process of the rig is ended by who wants it ended.
         command.process_group(0);
-        let child =
-            command.spawn().map_err(|error| Failure::new(format!("could not run {}: {error}", words[0])))?;
+        let child = command
+            .spawn()
+            .map_err(|error| Failure::new(format!("could not run {}: {error}", program.display())))?;
         std::fs::write(self.data.join("pid"), child.id().to_string())?;
         Ok(())
     }

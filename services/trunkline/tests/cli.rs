@@ -43,7 +43,7 @@ fn topics_are_created_once_with_their_cells_and_checked() {
     assert_eq!(code, Some(1));
     assert!(stderr.contains("has 2 cells, which cannot become 1"), "{stderr}");
     let (code, _, stderr) = topics(&["create", "--cells", "0"]);
-    assert_eq!((code, stderr.as_str()), (Some(64), "trunkline: a log has at least one cell\n"));
+    assert_eq!((code, stderr.as_str()), (Some(64), "trunkline: cells: a log has 1 to 1,024 cells\n"));
     let (code, _, stderr) = topics(&["create", "--cells", "1025"]);
     assert_eq!((code, stderr.as_str()), (Some(64), "trunkline: cells: a log has 1 to 1,024 cells\n"));
     let (code, stdout, _) = topics(&["create", "--cells", "3"]);
