@@ -148,7 +148,7 @@ impl KafkaLog {
         }
     }
 
-    /// Takes nothing more, waits until what was taken is acknowledged, no longer than an append may take, and ends the
+    /// Takes nothing more, waits until what was taken is acknowledged, no longer than five seconds, and ends the
     /// readers with [`LogError::Closed`]. Dropping does the same. Blocks.
     pub fn close(&self) {
         self.partitions.iter().for_each(Partition::begin_close);
@@ -165,10 +165,23 @@ impl KafkaLog {
         self.partitions.get(number * self.options.cells as usize + cell.0 as usize).ok_or(unknown)
     }
 
+    /// The first offset kept and the one behind the last. Waits while no broker answers, as a reader does: who begins to
+    /// fold in that moment goes on when they are back.
     async fn offsets(&self, log: LogName, cell: Cell) -> Result<(u64, u64), LogError> {
         self.partition(log, cell)?;
-        let offsets = self.asker.offsets(&self.options.topic(log), cell).await;
-        offsets.map_err(|error| log_error(log, cell, "find the ends", &error))
+        loop {
+            let error = match self.asker.offsets(&self.options.topic(log), cell).await {
+                Ok(offsets) => return Ok(offsets),
+                Err(error) => error,
+            };
+            if *self.closed.borrow() {
+                return Err(LogError::Closed { log, cell });
+            }
+            if !client::passes(&error) {
+                return Err(log_error(log, cell, "find the ends", &error));
+            }
+            tracing::debug!(%log, %cell, %error, "waits for the ends");
+        }
     }
 }
 

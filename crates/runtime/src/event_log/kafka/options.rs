@@ -83,6 +83,11 @@ impl KafkaOptions {
         self.record_bytes_max + OVERHEAD_BYTES
     }
 
+    /// How much goes into one batch, in bytes.
+    pub(super) fn batch_size(&self) -> usize {
+        self.record_bytes_max.clamp(16 * 1024, 1_000_000)
+    }
+
     pub(super) fn check(&self) -> Result<(), KafkaOpenError> {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let reason = if self.brokers.trim().is_empty() {
@@ -139,7 +144,7 @@ impl KafkaOptions {
             .set("message.timeout.ms", "0")
             .set("linger.ms", "0")
             .set("message.max.bytes", self.batch_bytes_max().to_string())
-            .set("batch.size", self.record_bytes_max.clamp(16 * 1024, 1_000_000).to_string())
+            .set("batch.size", self.batch_size().to_string())
             // Both limits are kept by the partition itself, exactly.
             .set("queue.buffering.max.messages", "0")
             .set("queue.buffering.max.kbytes", "2097151");
