@@ -42,6 +42,9 @@ const SENSITIVE_WORDS: &[&str] = &[
 const NOT_SENSITIVE: &[(&str, &str)] = &[
     ("trunkline.agents.v1.LeaseGranted.address", "where a process of ours answers"),
     ("trunkline.agent_state.v1.AcquireLeaseRequest.address", "where a process of ours answers"),
+    ("trunkline.agent_state.v1.AddVoterRequest.address", "where a process of ours answers"),
+    ("trunkline.agent_state.v1.RaftMember.address", "where a process of ours answers"),
+    ("trunkline.agent_state.v1.TransferLeadershipResponse.address", "where a process of ours answers"),
     ("trunkline.billing.v1.GetRunningInvoiceResponse.company_name", "a company, not a person"),
     ("trunkline.contacts.v1.ContactArrived.dialled", "a client company's own number"),
     ("trunkline.directory.v1.ApiKey.name", "what the operator calls a key"),

@@ -199,7 +199,10 @@ impl AgentStateClient {
             };
             let status = match answer {
                 Ok(response) => {
-                    self.known().leader = Some(address);
+                    // A follower that answers what need not be new says who leads.
+                    let named = response.metadata().get(LEADER_KEY).and_then(|it| it.to_str().ok());
+                    let named = named.filter(|leader| grpc::address_error(leader).is_none());
+                    self.known().leader = Some(named.map_or(address, str::to_owned));
                     return Ok(response.into_inner());
                 }
                 Err(status) => status,

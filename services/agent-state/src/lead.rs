@@ -64,8 +64,8 @@ impl Leading {
     }
 
     async fn announce(&self) {
-        while let Err(error) = self.consensus.move_to(&self.address).await {
-            tracing::warn!(%error, "could not record the address of this replica");
+        while let Err(error) = self.consensus.settle(&self.address).await {
+            tracing::warn!(%error, "could not settle who belongs to the cluster");
             tokio::time::sleep(PAUSE).await;
         }
     }

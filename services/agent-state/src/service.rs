@@ -66,8 +66,11 @@ impl Service {
 fn unanswered(error: &ProposeError) -> Status {
     match error {
         ProposeError::NotLeader { leader } => {
-            let mut status =
-                status_of(RejectionKind::FailedPrecondition, "NOT_LEADER", "this replica does not lead");
+            let (kind, reason) = match leader.is_empty() {
+                true => (RejectionKind::Unavailable, "NO_QUORUM"),
+                false => (RejectionKind::FailedPrecondition, "NOT_LEADER"),
+            };
+            let mut status = status_of(kind, reason, error.to_string());
             if let Ok(leader) = MetadataValue::try_from(leader.as_str()) {
                 status.metadata_mut().insert(LEADER_KEY, leader);
             }
@@ -77,7 +80,9 @@ fn unanswered(error: &ProposeError) -> Status {
             status_of(RejectionKind::ResourceExhausted, OVERLOADED, error.to_string())
         }
         ProposeError::Clock(_) => status_of(RejectionKind::Unavailable, "CLOCK_OFF", error.to_string()),
-        ProposeError::TimedOut => status_of(RejectionKind::Unavailable, "NO_QUORUM", error.to_string()),
+        ProposeError::TimedOut | ProposeError::NoQuorum => {
+            status_of(RejectionKind::Unavailable, "NO_QUORUM", error.to_string())
+        }
         ProposeError::Stopped(_) => status_of(RejectionKind::Unavailable, "STOPPED", error.to_string()),
     }
 }
@@ -147,12 +152,19 @@ impl AgentStateService for Service {
 
     async fn list_agents(
         &self,
-        _: Request<api::ListAgentsRequest>,
+        request: Request<api::ListAgentsRequest>,
     ) -> Result<Response<api::ListAgentsResponse>, Status> {
-        if let Leader::Other { address } = self.consensus.standing().leader {
-            return Err(unanswered(&ProposeError::NotLeader { leader: address }));
+        let (stale, leader) = (request.into_inner().stale_ok, self.consensus.standing().leader);
+        let other = match leader {
+            Leader::Other { address } => Some(address),
+            Leader::Me { .. } | Leader::Nobody | Leader::Stopped(_) => None,
+        };
+        if !stale {
+            if let Some(leader) = other {
+                return Err(unanswered(&ProposeError::NotLeader { leader }));
+            }
+            self.consensus.linearizable().await.map_err(|error| unanswered(&error))?;
         }
-        self.consensus.linearizable().await.map_err(|error| unanswered(&error))?;
         let view = self.consensus.machine().view();
         let state = view.machine.state();
         let known = state.agents.values().map(agent_view);
@@ -160,7 +172,13 @@ impl AgentStateService for Service {
         let mut agents: Vec<_> = known.chain(strangers.map(never_seen)).collect();
         agents.sort_by(|one, other| one.agent_id.cmp(&other.agent_id));
         let raft_index = view.last_applied.map_or(0, |log_id| log_id.index);
-        Ok(Response::new(api::ListAgentsResponse { agents, raft_index }))
+        let answer = api::ListAgentsResponse { agents, raft_index, stale, known_at_ms: state.now.0 };
+        let mut response = Response::new(answer);
+        // Whoever takes this for the leader's answer would bring the next command here.
+        if let Some(Ok(leader)) = other.map(MetadataValue::try_from) {
+            response.metadata_mut().insert(LEADER_KEY, leader);
+        }
+        Ok(response)
     }
 
     async fn register_device(

@@ -61,7 +61,7 @@ async fn a_leader_whose_clock_is_set_an_hour_ahead_ends_nothing_and_another_goes
         (said == "this clock is 3600.0 s ahead of the other voters'").then_some(())
     })
     .await;
-    let agents = group.client.list_agents(api::ListAgentsRequest {}).await.unwrap().agents;
+    let agents = group.client.list_agents(api::ListAgentsRequest::default()).await.unwrap().agents;
     assert_eq!(agents[0].activity(), api::AgentActivity::Reserved);
     assert_eq!(facts(&group.log, 1).await, story);
 

@@ -54,7 +54,7 @@ async fn last_words(group: &mut Group, place: usize) -> String {
 }
 
 async fn reason_kept(group: &Group) -> String {
-    let agents = group.client.list_agents(api::ListAgentsRequest {}).await.unwrap().agents;
+    let agents = group.client.list_agents(api::ListAgentsRequest::default()).await.unwrap().agents;
     agents.into_iter().find(|it| it.agent_id == "agt_anna").unwrap().reason
 }
 

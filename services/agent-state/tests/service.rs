@@ -30,7 +30,7 @@ async fn one_contact(replica: &Replica) {
     let completed = release("agt_anna", "one", token, media, api::ReservationOutcome::Completed);
     assert!(client.release_reservation(completed.clone()).await.unwrap().released);
     assert!(!client.release_reservation(completed).await.unwrap().released);
-    let agents = client.list_agents(api::ListAgentsRequest {}).await.unwrap().agents;
+    let agents = client.list_agents(api::ListAgentsRequest::default()).await.unwrap().agents;
     assert_eq!(agents[0].activity(), api::AgentActivity::WrapUp);
     replica.hand.advance(trunkline_domain::vocabulary::Millis(5_000));
 }
@@ -53,12 +53,12 @@ async fn a_contact_s_facts_are_in_the_agents_log_exactly_once_also_after_restart
     let replica = Replica::start(dir.path(), log.clone(), Config::default(), 1_000).ready().await;
     one_contact(&replica).await;
     assert_eq!(facts_when(&log, 1, STORY.len()).await, STORY);
-    let agents = replica.client.list_agents(api::ListAgentsRequest {}).await.unwrap().agents;
+    let agents = replica.client.list_agents(api::ListAgentsRequest::default()).await.unwrap().agents;
     assert_eq!(agents[0].activity(), api::AgentActivity::Ready);
     replica.stop().await;
     for round in 0..2 {
         let replica = Replica::start(dir.path(), log.clone(), Config::default(), 10_000).ready().await;
-        let agents = replica.client.list_agents(api::ListAgentsRequest {}).await.unwrap().agents;
+        let agents = replica.client.list_agents(api::ListAgentsRequest::default()).await.unwrap().agents;
         assert_eq!(agents[0].activity(), api::AgentActivity::Ready);
         assert_eq!(facts(&log, 1).await, STORY, "round {round}");
         replica.stop().await;

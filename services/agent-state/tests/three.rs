@@ -42,7 +42,7 @@ async fn three_replicas_elect_replicate_survive_their_leader_and_agree() {
     // Without its leader the cluster goes on, and forgets nothing.
     group.stop(place).await;
     client.sign_in(sign_in("agt_ben")).await.unwrap();
-    let agents = client.list_agents(api::ListAgentsRequest {}).await.unwrap().agents;
+    let agents = client.list_agents(api::ListAgentsRequest::default()).await.unwrap().agents;
     assert_eq!(agents.len(), 2);
     assert_eq!(agents[0].activity(), api::AgentActivity::Ready);
     let found = facts_when(&log, 1, 4).await;

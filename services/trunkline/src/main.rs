@@ -1,5 +1,6 @@
 //! The command line, and the all-in-one process.
 
+mod agents;
 mod apply;
 mod contact;
 mod dev;
@@ -15,6 +16,7 @@ mod table;
 mod tail;
 mod topics;
 mod verify;
+mod voters;
 
 use std::process::ExitCode;
 
@@ -48,7 +50,9 @@ enum Command {
     Export(export::ExportArgs),
     /// Check the promises over the logs.
     Verify(verify::VerifyArgs),
-    /// Ask the voters of agent-state where they stand.
+    /// Show what each agent does now, until Ctrl-C.
+    Agents(agents::AgentsArgs),
+    /// Where the voters of agent-state stand, who belongs to them, and who leads.
     Raft(raft::RaftArgs),
     /// Print one contact's whole story: facts, report cell, invoice items.
     Contact(contact::ContactArgs),
@@ -108,6 +112,7 @@ fn main() -> ExitCode {
             Command::Topics(args) => topics::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Verify(args) => verify::run(args).await,
+            Command::Agents(args) => agents::run(args).await,
             Command::Raft(args) => raft::run(args).await,
             Command::Contact(args) => contact::run(args).await,
             Command::Completions { shell } => {

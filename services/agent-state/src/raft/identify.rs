@@ -13,6 +13,7 @@ use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::raft_service_client::RaftServiceClient;
 
 use super::Consensus;
+use super::members::Member;
 use super::network::{self, Reach};
 use crate::clocks::Clocks;
 
@@ -59,6 +60,8 @@ pub struct Told {
     pub applied_index: u64,
     /// The digest of its state at that index, in hexadecimal; empty unless it was asked for.
     pub state_hash: String,
+    /// The members of the cluster as far as it knows, by id.
+    pub members: Vec<Member>,
 }
 
 /// Asks who answers at an address, at most for `time_max`. `wall` reads the clock its own is compared with.
@@ -103,8 +106,13 @@ async fn ask(
         leader: Some(answer.leader_node_id).filter(|id| *id != 0),
         applied_index: answer.applied_index,
         state_hash: answer.state_hash,
+        members: answer.members.into_iter().map(member).collect(),
     });
     Ok(Identity { node_id: answer.node_id, formed: answer.initialized, told })
+}
+
+fn member(it: api::RaftMember) -> Member {
+    Member { node_id: it.node_id, address: it.address, voting: it.voting }
 }
 
 /// Asks the other voters again and again, over connections that are kept.

@@ -3,31 +3,40 @@
 //! Known trouble of 0.9.25 and what is done about it is in `docs/adr/0001-openraft-line.md`. What is absent: no replica
 //! id is ever configured or reused, no message without a deadline, no two replicas with overlapping election windows.
 
+mod admin;
 mod identify;
+mod members;
 mod message;
 mod network;
 mod propose;
+mod quorum;
 mod server;
+mod transfer;
 pub mod types;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use openraft::{BasicNode, ChangeMembers, ServerState, SnapshotPolicy};
-use tokio::sync::watch;
+use openraft::{BasicNode, ServerState, SnapshotPolicy};
+use tokio::sync::{Mutex, watch};
 use trunkline_domain::agent_state::Reply;
 use trunkline_domain::vocabulary::Timestamp;
 use trunkline_proto::agent_state::v1 as api;
 
+pub use self::admin::Admin;
 pub use self::identify::{ANSWER_TIME_MAX, Asker, Identity, Role, Told, identify};
+pub use self::members::{Added, ChangeError, Member, VOTER_COUNT_MAX};
 use self::network::Reach;
 pub use self::network::cause;
 pub use self::propose::ProposeError;
-use self::propose::Proposer;
+use self::propose::{Proposer, Turn};
+use self::quorum::Quorum;
 pub use self::server::Server;
+pub use self::transfer::{HandedOver, TakeOverError};
 use self::types::Raft;
-use crate::clocks::{ClockError, Clocks};
+use crate::clocks::Clocks;
 use crate::config::Config;
 use crate::store::{MachineStore, Store};
 
@@ -43,9 +52,6 @@ pub enum ConsensusError {
     /// The cluster could not be formed.
     #[error("could not form the cluster: {0}")]
     Form(String),
-    /// This replica must not lead.
-    #[error("this replica does not lead")]
-    Clock(#[from] ClockError),
 }
 
 /// Who leads, as far as this replica knows.
@@ -82,6 +88,8 @@ pub struct Standing {
     pub last_index: u64,
     /// The last index applied.
     pub applied_index: u64,
+    /// Whether this replica leads and too few voters have answered it lately.
+    pub deserted: bool,
 }
 
 /// One running replica. Cheap to clone; clones are the same.
@@ -94,6 +102,13 @@ pub struct Consensus {
     proposer: Proposer,
     clocks: Clocks,
     reach: Reach,
+    quorum: Quorum,
+    /// Held while an entry with commands is under way, and while the leadership is handed over.
+    turn: Turn,
+    /// Held while the members are changed or the leadership is handed over.
+    changing: Arc<Mutex<()>>,
+    /// Whether it is about to stop.
+    leaving: Arc<AtomicBool>,
 }
 
 impl Consensus {
@@ -129,9 +144,24 @@ impl Consensus {
         let reach = Reach::default();
         let peers = network::Peers { cluster: config.cluster.clone(), node_id, reach: reach.clone() };
         let raft = Raft::new(node_id, raft_config, peers, wal, machine.clone()).await?;
-        let proposer = Proposer::start(raft.clone(), Duration::from_millis(config.propose_timeout_ms));
+        let quorum = Quorum::new(Duration::from_millis(2 * config.election_ms));
+        let (turn, changing, leaving) = (Turn::default(), Arc::default(), Arc::default());
+        let time_max = Duration::from_millis(config.propose_timeout_ms);
+        let proposer = Proposer::start(raft.clone(), quorum.clone(), turn.clone(), time_max);
         let cluster = config.cluster.clone();
-        let consensus = Self { raft, cluster, node_id, machine, proposer, clocks, reach };
+        let consensus = Self {
+            raft,
+            cluster,
+            node_id,
+            machine,
+            proposer,
+            clocks,
+            reach,
+            quorum,
+            turn,
+            changing,
+            leaving,
+        };
         if consensus.alone() {
             // Nobody else can vote: no need to wait for a time-out.
             consensus.raft.trigger().elect().await?;
@@ -203,6 +233,11 @@ impl Consensus {
         Server(self.clone())
     }
 
+    /// The service operators speak to.
+    pub fn admin(&self) -> Admin {
+        Admin(self.clone())
+    }
+
     /// Proposes a command and waits for what applying it answered.
     ///
     /// # Errors
@@ -233,7 +268,7 @@ impl Consensus {
                 let leader = forward.leader_node.map(|node| node.addr).unwrap_or_default();
                 Err(ProposeError::NotLeader { leader })
             }
-            Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => Err(ProposeError::TimedOut),
+            Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => Err(ProposeError::NoQuorum),
             Err(RaftError::Fatal(error)) => Err(ProposeError::Stopped(error.to_string())),
         }
     }
@@ -266,6 +301,7 @@ impl Consensus {
             term: metrics.current_term,
             last_index: metrics.last_log_index.unwrap_or_default(),
             applied_index: metrics.last_applied.map_or(0, |log_id| log_id.index),
+            deserted: self.quorum.silent(&metrics),
         }
     }
 
@@ -290,39 +326,6 @@ impl Consensus {
         let members: BTreeMap<u64, BasicNode> =
             members.into_iter().map(|(id, address)| (id, BasicNode::new(address))).collect();
         self.raft.initialize(members).await.map_err(|error| ConsensusError::Form(error.to_string()))
-    }
-
-    /// Adds a replica: first as a learner until it has caught up, then as a voter.
-    ///
-    /// # Errors
-    /// When this replica does not lead, or the change cannot be committed.
-    pub async fn add(&self, id: u64, address: &str) -> Result<(), ConsensusError> {
-        self.clocks.trust().permits()?;
-        let failed = |error: String| ConsensusError::Form(error);
-        let node = BasicNode::new(address);
-        self.raft.add_learner(id, node, true).await.map_err(|error| failed(error.to_string()))?;
-        let change = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-        self.raft.change_membership(change, true).await.map_err(|error| failed(error.to_string()))?;
-        Ok(())
-    }
-
-    /// Makes the membership say where this replica answers now. For the leader, after a restart at another address.
-    ///
-    /// # Errors
-    /// When this replica must not lead, or the change cannot be committed.
-    pub async fn move_to(&self, address: &str) -> Result<(), ConsensusError> {
-        self.clocks.trust().permits()?;
-        let known = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow();
-            metrics.membership_config.membership().get_node(&self.node_id).map(|node| node.addr.clone())
-        };
-        if known.is_none_or(|known| known == address) {
-            return Ok(());
-        }
-        let nodes = BTreeMap::from([(self.node_id, BasicNode::new(address))]);
-        let changed = self.raft.change_membership(ChangeMembers::SetNodes(nodes), true).await;
-        changed.map(drop).map_err(|error| ConsensusError::Form(error.to_string()))
     }
 
     /// Builds a snapshot now.

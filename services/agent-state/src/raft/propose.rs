@@ -2,15 +2,17 @@
 //!
 //! openraft 0.9 waits for the disk once an entry, so many commands must share one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::{ClientWriteError, RaftError};
 use prost::Message;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use trunkline_domain::agent_state::{Reply, WISH_COUNT_MAX};
 use trunkline_proto::agent_state::v1 as api;
 
-use super::types::{Proposed, Raft};
+use super::quorum::Quorum;
+use super::types::{Applied, Proposed, Raft};
 use crate::clocks::ClockError;
 
 /// Commands that may wait; the next is refused.
@@ -20,20 +22,23 @@ const BATCH_COUNT_MAX: usize = 256;
 /// Bytes in one entry, about.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Why there is no reply. But for [`ProposeError::NotLeader`], [`ProposeError::Overloaded`] and [`ProposeError::Clock`] the
-/// command may or may not take effect: the same command id finds out.
+/// Why there is no reply. But for [`ProposeError::TimedOut`] and [`ProposeError::Stopped`] nothing was taken; after these
+/// the command may or may not take effect: the same command id finds out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
     /// Another replica leads, at this address, or none that is known.
-    #[error("this replica does not lead")]
+    #[error("{}", if leader.is_empty() { "no quorum: this replica knows of no leader" } else { "this replica does not lead" })]
     NotLeader {
         /// Where the leader answers; empty when there is none.
         leader: String,
     },
-    /// Too many commands wait. Nothing was taken.
+    /// This replica leads, and no majority answers it.
+    #[error("no quorum: too few voters answer the leader")]
+    NoQuorum,
+    /// Too many commands wait.
     #[error("too many commands wait")]
     Overloaded,
-    /// This replica must not lead. Nothing was taken.
+    /// This replica must not lead.
     #[error("this replica does not lead: {0}")]
     Clock(#[from] ClockError),
     /// No quorum confirmed it in time.
@@ -53,11 +58,14 @@ struct Waiting {
 #[derive(Clone)]
 pub struct Proposer(mpsc::Sender<Waiting>);
 
+/// Whose turn it is to write: one entry is under way at a time, and none while the leadership is handed over.
+pub type Turn = Arc<Mutex<()>>;
+
 impl Proposer {
     /// Starts the queue in front of a replica. It ends when the last clone is gone.
-    pub fn start(raft: Raft, time_max: Duration) -> Self {
+    pub fn start(raft: Raft, quorum: Quorum, turn: Turn, time_max: Duration) -> Self {
         let (sender, queue) = mpsc::channel(WAITING_COUNT_MAX);
-        tokio::spawn(run(raft, queue, time_max));
+        tokio::spawn(run(Writer { raft, quorum, time_max }, turn, queue));
         Self(sender)
     }
 
@@ -75,7 +83,7 @@ impl Proposer {
     }
 }
 
-async fn run(raft: Raft, mut queue: mpsc::Receiver<Waiting>, time_max: Duration) {
+async fn run(writer: Writer, turn: Turn, mut queue: mpsc::Receiver<Waiting>) {
     let mut left_over = None;
     loop {
         let first = match left_over.take() {
@@ -85,6 +93,8 @@ async fn run(raft: Raft, mut queue: mpsc::Receiver<Waiting>, time_max: Duration)
                 None => return,
             },
         };
+        // Also before the batch is made: what comes while others have their turn belongs to it.
+        let _turn = turn.lock().await;
         let mut size = Size::default();
         let _ = size.add(&first.command);
         let mut batch = vec![first];
@@ -98,7 +108,7 @@ async fn run(raft: Raft, mut queue: mpsc::Receiver<Waiting>, time_max: Duration)
                 Err(_) => break,
             }
         }
-        commit(&raft, batch, time_max).await;
+        writer.commit(batch).await;
     }
 }
 
@@ -126,34 +136,67 @@ impl Size {
     }
 }
 
-async fn commit(raft: &Raft, batch: Vec<Waiting>, time_max: Duration) {
-    let (commands, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|it| (it.command, it.reply)).unzip();
-    let payload = api::LoggedBatch { commands }.encode_to_vec();
-    let written = tokio::time::timeout(time_max, raft.client_write(Proposed(payload))).await;
-    let answers = match written {
-        Err(_) => Err(ProposeError::TimedOut),
-        Ok(Ok(response)) => Ok((response.log_id.index, response.data.0)),
-        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
-            let leader = forward.leader_node.map(|node| node.addr).unwrap_or_default();
-            Err(ProposeError::NotLeader { leader })
-        }
-        Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => {
-            Err(ProposeError::Stopped(error.to_string()))
-        }
-        Ok(Err(RaftError::Fatal(error))) => Err(ProposeError::Stopped(error.to_string())),
-    };
-    match answers {
-        Ok((index, answers)) => {
-            debug_assert_eq!(answers.len(), replies.len(), "one answer a command");
-            for (reply, answer) in replies.into_iter().zip(answers) {
-                // Whoever asked may have gone; the command counts all the same.
-                let _ = reply.send(Ok((index, answer)));
+struct Writer {
+    raft: Raft,
+    quorum: Quorum,
+    time_max: Duration,
+}
+
+impl Writer {
+    async fn commit(&self, batch: Vec<Waiting>) {
+        let (commands, replies): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|it| (it.command, it.reply)).unzip();
+        let payload = api::LoggedBatch { commands }.encode_to_vec();
+        match self.write(Proposed(payload)).await {
+            Ok((index, Applied(answers))) => {
+                debug_assert_eq!(answers.len(), replies.len(), "one answer a command");
+                for (reply, answer) in replies.into_iter().zip(answers) {
+                    // Whoever asked may have gone; the command counts all the same.
+                    let _ = reply.send(Ok((index, answer)));
+                }
+            }
+            Err(error) => {
+                for reply in replies {
+                    let _ = reply.send(Err(error.clone()));
+                }
             }
         }
-        Err(error) => {
-            for reply in replies {
-                let _ = reply.send(Err(error.clone()));
-            }
+    }
+
+    async fn write(&self, entry: Proposed) -> Result<(u64, Applied), ProposeError> {
+        if self.quorum.silent(&self.raft.metrics().borrow()) {
+            return Err(ProposeError::NoQuorum);
         }
+        let written = tokio::select! {
+            biased;
+            written = self.raft.client_write(entry) => written,
+            () = self.in_vain() => return Err(ProposeError::TimedOut),
+        };
+        match written {
+            Ok(response) => Ok((response.log_id.index, response.data)),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                let leader = forward.leader_node.map(|node| node.addr).unwrap_or_default();
+                Err(ProposeError::NotLeader { leader })
+            }
+            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
+                Err(ProposeError::Stopped(error.to_string()))
+            }
+            Err(RaftError::Fatal(error)) => Err(ProposeError::Stopped(error.to_string())),
+        }
+    }
+
+    /// Resolves when an entry that is under way need not be waited for any more.
+    async fn in_vain(&self) {
+        let mut metrics = self.raft.metrics();
+        let silent = async {
+            while metrics.changed().await.is_ok() {
+                if self.quorum.silent(&metrics.borrow_and_update()) {
+                    return;
+                }
+            }
+            std::future::pending().await
+        };
+        // Silent or not, the time has an end.
+        let _ = tokio::time::timeout(self.time_max, silent).await;
     }
 }

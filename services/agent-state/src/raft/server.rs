@@ -7,7 +7,7 @@ use trunkline_runtime::grpc::{RejectionKind, status_of};
 
 use super::network::MESSAGE_BYTES_MAX;
 use super::types::to_json;
-use super::{Consensus, Role, message};
+use super::{Consensus, Member, Role, message};
 
 /// Answers for one replica.
 pub struct Server(pub(super) Consensus);
@@ -66,6 +66,16 @@ impl RaftService for Server {
         Ok(Response::new(api::InstallSnapshotResponse { node_id: self.0.node_id, payload }))
     }
 
+    async fn take_over(
+        &self,
+        request: Request<api::TakeOverRequest>,
+    ) -> Result<Response<api::TakeOverResponse>, Status> {
+        let request = request.into_inner();
+        self.meant_for_us(&request.cluster, request.target_node_id)?;
+        self.0.take_over(request.source_node_id, request.term, request.last_index).await?;
+        Ok(Response::new(api::TakeOverResponse { node_id: self.0.node_id }))
+    }
+
     async fn identify(
         &self,
         request: Request<api::IdentifyRequest>,
@@ -76,6 +86,8 @@ impl RaftService for Server {
         let initialized = consensus.raft.is_initialized().await;
         let initialized = initialized.map_err(|error| Status::unavailable(error.to_string()))?;
         let standing = consensus.standing();
+        let member = |Member { node_id, address, voting }| api::RaftMember { node_id, address, voting };
+        let members = consensus.members().into_iter().map(member).collect();
         let (applied_index, state_hash) = consensus.applied(request.hashed).await;
         Ok(Response::new(api::IdentifyResponse {
             node_id: consensus.node_id,
@@ -91,6 +103,7 @@ impl RaftService for Server {
             .into(),
             leader_node_id: standing.leader_id.unwrap_or_default(),
             state_hash,
+            members,
             // Read last: who asks takes it for the middle of the round trip, and the way back is short.
             answered_at_ms: consensus.clocks.wall().0,
         }))

@@ -29,6 +29,8 @@ pub type Vote = openraft::Vote<u64>;
 pub type StoredMembership = openraft::StoredMembership<u64, openraft::BasicNode>;
 /// What a snapshot is of.
 pub type SnapshotMeta = openraft::SnapshotMeta<u64, openraft::BasicNode>;
+/// What a replica tells of itself.
+pub type Metrics = openraft::RaftMetrics<u64, openraft::BasicNode>;
 /// A snapshot.
 pub type Snapshot = openraft::Snapshot<TypeConfig>;
 /// What openraft is told when the disk fails.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::Status;
-use trunkline_agent_state::raft::identify;
+use trunkline_agent_state::raft::{Identity, identify};
 use trunkline_agent_state::{AgentStateError, Config, run_by};
 use trunkline_domain::facts::AgentFact;
 use trunkline_domain::vocabulary::{Cell, NodeId, Timestamp};
@@ -82,7 +82,7 @@ impl Replica {
     }
 }
 
-/// Three replicas in one process, over one log.
+/// Replicas in one process, over one log.
 pub struct Group {
     pub dir: PathBuf,
     pub log: SharedLog,
@@ -94,16 +94,38 @@ pub struct Group {
 impl Group {
     /// Starts three with their data in `dir`, whose clocks all stand at `at`, and waits until they are ready.
     pub async fn start(dir: &Path, at: i64) -> Self {
+        Self::start_of(3, dir, at).await
+    }
+
+    /// As [`Group::start`], of any number.
+    pub async fn start_of(count: usize, dir: &Path, at: i64) -> Self {
         let log = open_log(&dir.join("log"));
-        let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let peers: Vec<_> = listeners.iter().map(|it| it.local_addr().unwrap().to_string()).collect();
-        let client = AgentStateClient::new(&peers, Mint::seeded(7)).with_time_max(Duration::from_secs(30));
-        let mut group = Self { dir: dir.to_owned(), log, peers, replicas: vec![None, None, None], client };
+        let replicas = (0..count).map(|_| None).collect();
+        let client = Self::client(&peers);
+        let mut group = Self { dir: dir.to_owned(), log, peers, replicas, client };
         for (place, listener) in listeners.into_iter().enumerate() {
             group.begin(place, listener, at);
         }
         group.ready().await;
         group
+    }
+
+    /// Starts one more, which belongs to no cluster yet; gives its place.
+    pub fn start_another(&mut self, at: i64) -> usize {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        self.peers.push(listener.local_addr().unwrap().to_string());
+        self.replicas.push(None);
+        self.client = Self::client(&self.peers);
+        self.begin(self.peers.len() - 1, listener, at);
+        self.peers.len() - 1
+    }
+
+    fn client(peers: &[String]) -> AgentStateClient {
+        // Another client's ids are other ids.
+        AgentStateClient::new(peers, Mint::seeded(4 + peers.len() as u64))
+            .with_time_max(Duration::from_secs(30))
     }
 
     fn begin(&mut self, place: usize, listener: TcpListener, at: i64) {
@@ -151,12 +173,21 @@ impl Group {
     /// The place of the one that answers a command.
     pub async fn leader(&self) -> usize {
         until("a leader", async || {
-            for place in 0..3 {
+            for place in 0..self.replicas.len() {
                 if self.replicas[place].is_some() && self.ask(place).await.is_ok() {
                     return Some(place);
                 }
             }
             None
+        })
+        .await
+    }
+
+    /// Who answers in a place.
+    pub async fn identity(&self, place: usize) -> Identity {
+        until("answer", async || {
+            let time_max = Duration::from_secs(1);
+            identify("trunkline", &self.peers[place], false, time_max, || Timestamp(0)).await.ok()
         })
         .await
     }

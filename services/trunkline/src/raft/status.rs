@@ -1,20 +1,14 @@
-//! `trunkline raft status`: where each voter of agent-state stands, and whether equal indexes are equal states.
+//! Where each voter of agent-state stands, and whether equal indexes are equal states.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
 use futures::future::join_all;
-use trunkline_agent_state::raft::{Identity, Role, Told, cause, identify};
+use trunkline_agent_state::raft::{Identity, Member, Role, Told, cause, identify};
 use trunkline_domain::agent_state::clocks::ahead;
 use trunkline_domain::vocabulary::Millis;
 use trunkline_runtime::clock::Clock;
-use trunkline_runtime::event_log::settings::settings;
-use trunkline_runtime::grpc::address_error;
 
-use crate::endpoints::{Addresses, DATA_DIR};
-use crate::settings::EndpointsSection;
 use crate::{Failure, table};
 
 /// How long a voter may take to say where it stands.
@@ -28,67 +22,6 @@ const ROUND_COUNT_ALL: usize = 10;
 /// The pause between two rounds: while commands come in, voters are rarely at one index at one instant.
 const PAUSE: Duration = Duration::from_millis(25);
 
-#[derive(Args)]
-pub(crate) struct RaftArgs {
-    #[command(subcommand)]
-    command: RaftCommand,
-}
-
-#[derive(Subcommand)]
-enum RaftCommand {
-    /// Ask each voter where it stands; fails without a leader, and when two voters differ at one index.
-    Status(StatusArgs),
-}
-
-#[derive(Args)]
-struct StatusArgs {
-    /// A data directory of the cluster, whose settings name the voters.
-    #[arg(long, default_value = DATA_DIR, env = "TRUNKLINE_DATA_DIR")]
-    data: PathBuf,
-    /// A TOML file whose sections endpoints and agent_state name the voters.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// The voters, instead of those that the settings name.
-    #[arg(long, value_name = "HOST:PORT,HOST:PORT", value_delimiter = ',')]
-    voters: Vec<String>,
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
-}
-
-pub(crate) async fn run(args: RaftArgs) -> Result<(), Failure> {
-    let RaftCommand::Status(args) = args.command;
-    let (cluster, voters) = args.group()?;
-    let status = Status::ask(&cluster, &voters).await;
-    if args.json {
-        println!("{}", status.json());
-    } else {
-        print!("{}", status.text());
-    }
-    status.verdict()
-}
-
-impl StatusArgs {
-    /// The name of the cluster and where its voters answer.
-    fn group(&self) -> Result<(String, Vec<String>), Failure> {
-        let usage = |error: trunkline_runtime::config::ConfigError| Failure::usage(error.to_string());
-        let mut settings = settings(&self.data, self.config.as_deref()).map_err(usage)?;
-        // The rest of these sections is for the processes that run on them.
-        let endpoints = settings.section("endpoints", |_: &EndpointsSection| Ok(())).map_err(usage)?;
-        let agent_state =
-            settings.section("agent_state", |_: &trunkline_agent_state::Config| Ok(())).map_err(usage)?;
-        let named = [self.voters.clone(), endpoints.agent_state, agent_state.peers];
-        let voters = match named.into_iter().find(|list| !list.is_empty()) {
-            Some(voters) => voters,
-            None => vec![Addresses::read(&self.data)?.service("agent-state")?],
-        };
-        match voters.iter().find_map(|address| address_error(address)) {
-            Some(problem) => Err(Failure::usage(format!("could not ask the voters: {problem}"))),
-            None => Ok((agent_state.cluster, voters)),
-        }
-    }
-}
-
 /// What one voter told.
 struct Voter {
     address: String,
@@ -97,8 +30,10 @@ struct Voter {
 }
 
 /// What all of them told.
-struct Status {
+pub(super) struct Status {
     voters: Vec<Voter>,
+    /// Who belongs to the cluster, as the one that knows best told; nobody when none did.
+    members: Vec<Member>,
     /// The index at which most voters were seen, when that is a majority.
     compared_at: Option<u64>,
     /// Sentences about voters that differ at one index.
@@ -106,16 +41,21 @@ struct Status {
 }
 
 impl Status {
-    async fn ask(cluster: &str, addresses: &[String]) -> Self {
-        let clock = Clock::system();
+    pub(super) async fn ask(cluster: &str, named: &[String]) -> Self {
+        let (clock, mut addresses) = (Clock::system(), named.to_vec());
         // Without the hash first: the walk over the state would look like a way to the voter and back.
-        let mut voters = ask_all(cluster, addresses, false, ANSWER_TIME_MAX, &clock).await;
+        let mut voters = ask_all(cluster, named, false, ANSWER_TIME_MAX, &clock).await;
+        // Settings are older than the last change of the members.
+        let members = members(&voters);
+        addresses.extend(members.iter().map(|it| it.address.clone()).filter(|it| !named.contains(it)));
+        voters.extend(ask_all(cluster, &addresses[named.len()..], false, ANSWER_TIME_MAX, &clock).await);
+        let majority = voting_count(&members, voters.len()) / 2 + 1;
         let offsets: Vec<_> =
             voters.iter().map(|it| it.told.as_ref().ok().map(|(_, told)| told.offset)).collect();
         let answering = offsets.iter().flatten().count();
         let mut seen = Seen::default();
         for round in 0..ROUND_COUNT_MAX {
-            let enough = if round < ROUND_COUNT_ALL { answering } else { addresses.len() / 2 + 1 };
+            let enough = if round < ROUND_COUNT_ALL { answering } else { majority };
             if seen.most().is_some_and(|(_, count)| count >= enough) {
                 break;
             }
@@ -123,7 +63,7 @@ impl Status {
                 tokio::time::sleep(PAUSE).await;
             }
             for (place, it) in
-                ask_all(cluster, addresses, true, HASH_TIME_MAX, &clock).await.into_iter().enumerate()
+                ask_all(cluster, &addresses, true, HASH_TIME_MAX, &clock).await.into_iter().enumerate()
             {
                 if let Ok((_, told)) = &it.told {
                     seen.note(place, told);
@@ -131,8 +71,7 @@ impl Status {
                 }
             }
         }
-        let compared_at =
-            seen.most().filter(|(_, count)| count * 2 > addresses.len()).map(|(index, _)| index);
+        let compared_at = seen.most().filter(|(_, count)| *count >= majority).map(|(index, _)| index);
         for (place, (voter, offset)) in voters.iter_mut().zip(offsets).enumerate() {
             let Ok((_, told)) = &mut voter.told else { continue };
             told.offset = offset.unwrap_or(told.offset);
@@ -140,7 +79,26 @@ impl Status {
                 (told.applied_index, told.state_hash) = (index, hash);
             }
         }
-        Self { differences: seen.differences(addresses), voters, compared_at }
+        Self { differences: seen.differences(&addresses), voters, members, compared_at }
+    }
+
+    /// Whether a replica votes, as far as anybody told.
+    fn votes(&self, node_id: u64) -> bool {
+        self.members.is_empty() || self.members.iter().any(|it| it.node_id == node_id && it.voting)
+    }
+
+    /// What a replica is; not the role it sees itself in when it does not belong to the cluster.
+    fn role(&self, node_id: u64, told: &Told) -> &'static str {
+        match self.members.is_empty() || self.members.iter().any(|it| it.node_id == node_id) {
+            true => name(told.role),
+            false => "no member",
+        }
+    }
+
+    /// The member that should answer at an address and whose own answer there is none of.
+    fn missing_at(&self, address: &str) -> Option<u64> {
+        let answers = |node_id| self.voters.iter().any(|it| it.told.as_ref().is_ok_and(|it| it.0 == node_id));
+        self.members.iter().find(|it| it.address == address && !answers(it.node_id)).map(|it| it.node_id)
     }
 
     /// How far a voter's clock is ahead of the median of all that answered, in ms, by the rule that voters judge themselves by.
@@ -154,8 +112,10 @@ impl Status {
 
     /// Who leads by what a majority knows; a sentence when there is nobody.
     fn leader(&self) -> Result<&str, String> {
-        let (count, mut named) = (self.voters.len(), BTreeMap::<(u64, u64), usize>::new());
+        let count = voting_count(&self.members, self.voters.len());
+        let mut named = BTreeMap::<(u64, u64), usize>::new();
         let told = || self.voters.iter().filter_map(|it| Some((&it.address, it.told.as_ref().ok()?)));
+        let told = || told().filter(|(_, (node_id, _))| self.votes(*node_id));
         for (_, (_, told)) in told() {
             if let Some(leader) = told.leader {
                 *named.entry((told.term, leader)).or_default() += 1;
@@ -175,30 +135,36 @@ impl Status {
 
     /// # Errors
     /// When voters differ, or there is no leader.
-    fn verdict(&self) -> Result<(), Failure> {
+    pub(super) fn verdict(&self) -> Result<(), Failure> {
         if let Some(difference) = self.differences.first() {
             return Err(Failure::world(format!("replicas are not equal: {difference}")));
         }
         self.leader().map(drop).map_err(Failure::world)
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let head = ["address", "node id", "role", "term", "applied index", "clock offset, ms", "state hash"];
         let mut rows = Vec::new();
         let mut remarks = String::new();
         for voter in &self.voters {
             let mut row = vec![voter.address.clone()];
             match &voter.told {
-                Ok((node_id, told)) => row.extend([
-                    node_id.to_string(),
-                    name(told.role).to_owned(),
-                    told.term.to_string(),
-                    told.applied_index.to_string(),
-                    self.clock_offset(told).map_or(String::new(), |it| it.0.to_string()),
-                    told.state_hash.clone(),
-                ]),
+                Ok((node_id, told)) => {
+                    row.extend([
+                        node_id.to_string(),
+                        self.role(*node_id, told).to_owned(),
+                        told.term.to_string(),
+                        told.applied_index.to_string(),
+                        self.clock_offset(told).map_or(String::new(), |it| it.0.to_string()),
+                        told.state_hash.clone(),
+                    ]);
+                    if let Some(missing) = self.missing_at(&voter.address) {
+                        remarks.push_str(&replaced(&voter.address, missing, *node_id));
+                    }
+                }
                 Err(why) => {
-                    row.extend(["", UNREACHABLE].map(str::to_owned));
+                    let missing = self.missing_at(&voter.address).map(|it| it.to_string());
+                    row.extend([missing.unwrap_or_default(), UNREACHABLE.to_owned()]);
                     remarks.push_str(&format!("{}: {why}\n", voter.address));
                 }
             }
@@ -213,27 +179,60 @@ impl Status {
         table::render(&head, &rows) + &remarks
     }
 
-    fn json(&self) -> serde_json::Value {
+    pub(super) fn json(&self) -> serde_json::Value {
         let voters = self.voters.iter().map(|voter| match &voter.told {
             Ok((node_id, told)) => serde_json::json!({
                 "address": voter.address,
                 // A number of JSON is too small for it.
                 "node_id": node_id.to_string(),
-                "role": name(told.role),
+                "role": self.role(*node_id, told),
+                "voting": self.votes(*node_id),
                 "term": told.term,
                 "applied_index": told.applied_index,
                 "clock_offset_ms": self.clock_offset(told).map(|it| it.0),
                 "state_hash": told.state_hash,
             }),
-            Err(why) => serde_json::json!({"address": voter.address, "role": UNREACHABLE, "reason": why}),
+            Err(why) => serde_json::json!({
+                "address": voter.address,
+                "node_id": self.missing_at(&voter.address).map(|it| it.to_string()),
+                "role": UNREACHABLE,
+                "reason": why,
+            }),
+        });
+        let members = self.members.iter().map(|it| {
+            serde_json::json!({"node_id": it.node_id.to_string(), "address": it.address, "voting": it.voting})
         });
         serde_json::json!({
             "leader": self.leader().ok(),
             "compared_at_index": self.compared_at,
             "differences": self.differences,
             "voters": voters.collect::<Vec<_>>(),
+            "members": members.collect::<Vec<_>>(),
         })
     }
+}
+
+/// Who belongs to the cluster by who knows best: the leader of the highest term, else who is furthest.
+fn members(voters: &[Voter]) -> Vec<Member> {
+    let told = voters.iter().filter_map(|it| Some(&it.told.as_ref().ok()?.1));
+    let told = told.filter(|it| !it.members.is_empty());
+    let best = told.max_by_key(|it| (it.role == Role::Leader, it.term, it.applied_index));
+    best.map(|it| it.members.clone()).unwrap_or_default()
+}
+
+/// How many vote; all that are named when nobody told.
+fn voting_count(members: &[Member], named: usize) -> usize {
+    match members.iter().filter(|it| it.voting).count() {
+        0 => named,
+        count => count,
+    }
+}
+
+fn replaced(address: &str, missing: u64, answers: u64) -> String {
+    format!(
+        "{missing} should answer at {address}, and {answers} does: \
+         `trunkline raft add {address} --replace {missing}` gives it that place\n"
+    )
 }
 
 const UNREACHABLE: &str = "unreachable";
@@ -313,7 +312,7 @@ mod tests {
             let told = row.ok_or("refused".to_owned());
             let told = told.map(|(id, role, term, leader, applied_index, hash, offset)| {
                 let (offset, state_hash) = (Millis(offset), hash.to_owned());
-                (id, Told { offset, term, role, leader, applied_index, state_hash })
+                (id, Told { offset, term, role, leader, applied_index, state_hash, members: Vec::new() })
             });
             if let Ok((_, told)) = &told {
                 seen.note(place, told);
@@ -321,7 +320,7 @@ mod tests {
             voters.push(Voter { address: addresses[place].clone(), told });
         }
         let compared_at = seen.most().filter(|(_, count)| count * 2 > rows.len()).map(|(index, _)| index);
-        Status { differences: seen.differences(&addresses), voters, compared_at }
+        Status { differences: seen.differences(&addresses), voters, members: Vec::new(), compared_at }
     }
 
     const F: Role = Role::Follower;
@@ -404,5 +403,29 @@ mod tests {
                 "states were not compared: no majority was seen at one index"
             ]
         );
+    }
+
+    #[test]
+    fn who_belongs_to_the_cluster_is_what_the_leader_says_and_counts() {
+        let mut shown = status(&[
+            Some((7, L, 2, Some(7), 9, "a", 0)),
+            Some((12, Role::Learner, 0, None, 0, "-", 0)),
+            Some((8, F, 2, Some(7), 9, "a", 0)),
+            None,
+        ]);
+        let member = |node_id, place, voting| Member { node_id, address: format!("v:{place}"), voting };
+        shown.members =
+            vec![member(7, 0, true), member(8, 2, true), member(9, 1, true), member(10, 3, false)];
+        let text = shown.text();
+        let rows: Vec<Vec<_>> =
+            text.lines().skip(1).map(|line| line.split("  ").filter(|it| !it.is_empty()).collect()).collect();
+        assert_eq!(rows[0][1..3], ["7", "leader"]);
+        assert_eq!(rows[1][1..3], ["12", "no member"]);
+        assert_eq!(rows[3][1..], ["10", "unreachable"]);
+        let remark =
+            "9 should answer at v:1, and 12 does: `trunkline raft add v:1 --replace 9` gives it that place";
+        assert!(text.contains(remark), "{text}");
+        // Two of three voters; of five named ones they would be no majority.
+        assert_eq!(shown.leader(), Ok("v:0"));
     }
 }

@@ -1,0 +1,205 @@
+//! `trunkline agents`: who does what, as a table that follows.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use tonic::Status;
+use trunkline_domain::vocabulary::Timestamp;
+use trunkline_proto::agent_state::v1 as api;
+use trunkline_runtime::clock::Clock;
+
+use crate::voters::{Group, VoterArgs};
+use crate::{Failure, table};
+
+/// How long one look may take.
+const ASK_TIME_MAX: Duration = Duration::from_secs(3);
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Home, and everything behind it away: what a terminal shows is drawn over, without a flicker.
+const REDRAW: &str = "\x1b[H\x1b[J";
+
+#[derive(Args)]
+pub(crate) struct AgentsArgs {
+    #[command(flatten)]
+    group: VoterArgs,
+    /// Print the table once, also on a terminal.
+    #[arg(long)]
+    once: bool,
+    /// Take what any voter knows, which may be old, and is there also without a leader.
+    #[arg(long)]
+    stale: bool,
+    /// Print JSON, once.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows the agents once, or again and again on a terminal, until Ctrl-C.
+pub(crate) async fn run(args: AgentsArgs) -> Result<(), Failure> {
+    let group = args.group.read()?;
+    let (client, clock) = (group.client(ASK_TIME_MAX), Clock::system());
+    let look = async || client.list_agents(api::ListAgentsRequest { stale_ok: args.stale }).await;
+    if args.json || args.once || !std::io::stdout().is_terminal() {
+        let listed = look().await.map_err(|status| failure(&group, &status))?;
+        if args.json {
+            println!("{}", as_json(&listed));
+        } else {
+            print!("{}", as_text(&listed, clock.now()));
+        }
+        return Ok(());
+    }
+    let mut shown = String::new();
+    loop {
+        let looked = tokio::select! {
+            biased;
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+            looked = look() => looked,
+        };
+        let screen = match looked {
+            Ok(listed) => {
+                shown = as_text(&listed, clock.now());
+                format!("{REDRAW}{shown}")
+            }
+            // What was seen last stays, and says that it is not followed.
+            Err(status) => format!("{REDRAW}{shown}{}\n", failure(&group, &status).message),
+        };
+        let mut out = std::io::stdout();
+        // A terminal that went away is the end of this.
+        if out.write_all(screen.as_bytes()).and_then(|()| out.flush()).is_err() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+fn failure(group: &Group, status: &Status) -> Failure {
+    group.failure("list the agents", status)
+}
+
+fn as_text(listed: &api::ListAgentsResponse, now: Timestamp) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut rows = Vec::new();
+    for agent in &listed.agents {
+        let activity = name(agent.activity());
+        *counts.entry(activity).or_default() += 1;
+        let since = (agent.since_ms != 0).then(|| span(now.since(Timestamp(agent.since_ms)).0));
+        rows.push(vec![
+            agent.agent_id.clone(),
+            activity.to_owned(),
+            since.unwrap_or_default(),
+            agent.reason.clone(),
+            agent.contact_id.clone(),
+            // Its number is nobody's business here; that there is one is.
+            if agent.device_uri.is_empty() { "" } else { "yes" }.to_owned(),
+        ]);
+    }
+    let mut text = table::render(&["agent", "activity", "for", "reason", "contact", "phone"], &rows);
+    let counts: Vec<_> = counts.iter().map(|(activity, count)| format!("{count} {activity}")).collect();
+    let total = match listed.agents.len() {
+        1 => "1 agent".to_owned(),
+        count => format!("{count} agents"),
+    };
+    let of = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
+    let _ = writeln!(text, "{total}{of}; Raft index {}", listed.raft_index);
+    if listed.stale {
+        let known = now.since(Timestamp(listed.known_at_ms)).0;
+        let _ = writeln!(text, "stale: nobody confirmed it; the last command in it is {} old", span(known));
+    }
+    text
+}
+
+fn as_json(listed: &api::ListAgentsResponse) -> serde_json::Value {
+    let agents = listed.agents.iter().map(|agent| {
+        json!({
+            "agent_id": agent.agent_id,
+            "activity": name(agent.activity()),
+            "since_ms": agent.since_ms,
+            "reason": agent.reason,
+            "contact_id": agent.contact_id,
+            "session_id": agent.session_id,
+            "reachable": !agent.device_uri.is_empty(),
+        })
+    });
+    json!({
+        "agents": agents.collect::<Vec<_>>(),
+        "raft_index": listed.raft_index,
+        "stale": listed.stale,
+        "known_at_ms": listed.known_at_ms,
+    })
+}
+
+fn name(activity: api::AgentActivity) -> &'static str {
+    match activity {
+        api::AgentActivity::Unspecified => "?",
+        api::AgentActivity::SignedOut => "signed out",
+        api::AgentActivity::NotReady => "not ready",
+        api::AgentActivity::Ready => "ready",
+        api::AgentActivity::Reserved => "reserved",
+        api::AgentActivity::Talking => "talking",
+        api::AgentActivity::WrapUp => "wrap-up",
+    }
+}
+
+/// `7 s`, `3:07` or `2:03:07`; a clock that is a little behind makes nothing negative.
+fn span(ms: i64) -> String {
+    let seconds = ms.max(0) / 1_000;
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
+        (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_who_does_what_for_how_long_and_how_old_that_is() {
+        let agent = |id: &str, activity: api::AgentActivity, since_ms| api::AgentView {
+            agent_id: id.to_owned(),
+            activity: activity.into(),
+            since_ms,
+            ..api::AgentView::default()
+        };
+        let mut talking = agent("agt_ben", api::AgentActivity::Talking, 80_000);
+        talking.contact_id = "ctc_1".to_owned();
+        talking.device_uri = "sip:201@10.0.0.9".to_owned();
+        let mut paused = agent("agt_anna", api::AgentActivity::NotReady, 1_000);
+        paused.reason = "lunch".to_owned();
+        let mut listed = api::ListAgentsResponse {
+            agents: vec![paused, talking, agent("agt_cleo", api::AgentActivity::SignedOut, 0)],
+            raft_index: 42,
+            stale: false,
+            known_at_ms: 90_000,
+        };
+        let table = "agent     activity    for   reason  contact  phone\n\
+                     agt_anna  not ready   1:39  lunch\n\
+                     agt_ben   talking     20 s          ctc_1    yes\n\
+                     agt_cleo  signed out\n\
+                     3 agents: 1 not ready, 1 signed out, 1 talking; Raft index 42\n";
+        let now = Timestamp(100_000);
+        assert_eq!(as_text(&listed, now), table);
+        listed.stale = true;
+        let stale = "stale: nobody confirmed it; the last command in it is 10 s old\n";
+        assert_eq!(as_text(&listed, now), format!("{table}{stale}"));
+        let empty = api::ListAgentsResponse { raft_index: 3, ..api::ListAgentsResponse::default() };
+        assert!(as_text(&empty, now).ends_with("0 agents; Raft index 3\n"));
+    }
+
+    #[test]
+    fn a_span_is_read_at_a_glance() {
+        for (ms, text) in
+            [(-5, "0 s"), (59_999, "59 s"), (60_000, "1:00"), (3_599_000, "59:59"), (7_387_000, "2:03:07")]
+        {
+            assert_eq!(span(ms), text);
+        }
+    }
+}
