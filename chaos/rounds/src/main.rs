@@ -120,19 +120,15 @@ async fn run(args: RunArgs) -> Result<bool, Failure> {
                 outcome = Box::pin(scene.round(fault)) => outcome?,
             };
             println!("{}", outcome.json());
-            rows.push(outcome.row());
+            rows.push((outcome.passed(), outcome.row()));
         }
         if limit.is_none() {
             break;
         }
     }
-    println!("{:<28} {:>7} {:>6} {:>8}  failed", "round", "seconds", "calls", "verdict");
-    let mut good = 0;
-    for (name, seconds, calls, failed) in &rows {
-        let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
-        good += usize::from(failed.is_empty());
-        println!("{name:<28} {seconds:>7} {calls:>6} {verdict:>8}  {}", failed.join("; "));
-    }
+    println!("{}", judge::HEAD);
+    rows.iter().for_each(|(_, row)| println!("{row}"));
+    let good = rows.iter().filter(|(passed, _)| *passed).count();
     let bad = rows.len() - good;
     println!(
         "{}",
