@@ -28,7 +28,7 @@ use self::report::{Around, Line};
 use self::usage::{Appends, Cpu};
 use crate::Failure;
 use crate::cluster::Trunkline;
-use crate::rig::{Broker, Brokers, Rig, Shape};
+use crate::rig::{self, Broker, Brokers, Rig, Shape};
 use crate::sipp::{Scenarios, Sipp, Start};
 
 const CALLER: &str = include_str!("../sipp/bench_caller.xml");
@@ -77,9 +77,7 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<(), F
 }
 
 async fn measured(options: &Options, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
-    if options.dir.exists() {
-        std::fs::remove_dir_all(&options.dir)?;
-    }
+    rig::clear(&options.dir)?;
     std::fs::create_dir_all(options.dir.join("data"))?;
     let dir = options.dir.canonicalize()?;
     let trunkline = Trunkline { program: options.program.clone(), data: dir.join("data") };

@@ -70,6 +70,23 @@ pub struct Rig {
     pub brokers: Brokers,
 }
 
+/// Empties the directory that holds a rig in `data`, for another one.
+///
+/// # Errors
+/// When a process of that rig runs: without its directory nobody would find it again.
+pub fn clear(dir: &Path) -> Result<(), Failure> {
+    if let Ok(rig) = Rig::open(&dir.join("data"))
+        && let Some((process, pid)) = rig.processes.iter().find_map(|it| Some((&it.name, it.pid()?)))
+    {
+        let dir = dir.display();
+        return Err(Failure::new(format!("{dir} is in use: {process} of its cluster runs as process {pid}")));
+    }
+    if dir.exists() {
+        std::fs::remove_dir_all(dir)?;
+    }
+    Ok(())
+}
+
 impl Rig {
     /// Makes a rig in an empty directory: starts the brokers, makes the topics and writes down what is to run. No process
     /// of ours runs yet.

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use trunkline_domain::agent_state::State;
 
@@ -15,6 +16,9 @@ use super::rows::{self, Row};
 use crate::raft::types::{LogId, StoredMembership, to_json};
 
 const META: &[u8] = b"meta";
+
+/// How long a lock that somebody has is waited for.
+const UNLOCKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the database holds besides the rows.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -43,9 +47,7 @@ impl StateDb {
     pub fn open(dir: &Path) -> Result<(Self, Option<(Meta, State)>), StoreError> {
         let damaged = |reason: String| StoreError::StateDamaged { path: dir.to_owned(), reason };
         // Opening runs sled's own recovery, which has been seen to panic on damaged files.
-        let opened = std::panic::catch_unwind(|| {
-            sled::Config::new().path(dir).flush_every_ms(Some(1_000)).cache_capacity(32 << 20).open()
-        });
+        let opened = std::panic::catch_unwind(|| open_unlocked(dir));
         let db = match opened {
             Ok(Ok(db)) => db,
             Ok(Err(error)) => {
@@ -155,6 +157,26 @@ impl StateDb {
         changes.extend(fresh.into_iter().map(|(key, value)| (key, Some(value))));
         self.write(changes, meta)
     }
+}
+
+/// Opens it, and waits a moment for whoever has it open to be gone: a process that has just ended may still hold its lock.
+fn open_unlocked(dir: &Path) -> sled::Result<sled::Db> {
+    let began = std::time::Instant::now();
+    loop {
+        let config = sled::Config::new().path(dir).flush_every_ms(Some(1_000)).cache_capacity(32 << 20);
+        match config.open() {
+            Err(sled::Error::Io(error)) if locked(&error) && began.elapsed() < UNLOCKED_WITHIN => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// sled says of a lock that somebody has it in its own words, or as the system does.
+fn locked(error: &io::Error) -> bool {
+    let text = error.to_string();
+    text.contains("could not acquire lock") || text.contains("WouldBlock")
 }
 
 /// The operating system's refusal behind an error of sled's; `None` when sled itself found fault with what it read.
