@@ -12,9 +12,9 @@ use crate::faults::{Deed, Fault, Whom};
 use crate::scene::Scene;
 use crate::wave::Call;
 
-/// The longest silence in a call that nobody killed, in ms. Both cores start brokers and sipp plays forty parties
-/// meanwhile; what is harmed by a fault is silent for seconds.
-const SILENCE_MS_MAX: i64 = 1_000;
+/// The longest silence in a call that nobody killed, from the fault on, in ms. Both cores start brokers and sipp plays forty
+/// parties meanwhile; what is harmed by a fault is silent until its end.
+const SILENCE_MS_MAX: i64 = 1_500;
 /// How long a cell may be without an owner, in ms.
 const TAKE_OVER_MS_MAX: i64 = 3_000;
 
@@ -42,7 +42,8 @@ pub struct Told {
     pub troubles: Vec<String>,
 }
 
-/// The head of the table: calls placed, calls up when the fault came, the longest silence in a call it could not harm.
+/// The head of the table: calls placed, calls up when the fault came, the longest silence from then on in a call
+/// that it could not harm.
 pub const HEAD: &str = "round                        seconds  calls     up  silence ms  verdict";
 
 /// What is said of a round.
@@ -171,7 +172,7 @@ pub async fn judge(scene: &Scene, before: &Before, told: Told, began: Instant) -
         if call.code != 0 {
             left.push(format!("{name}: sipp ended with {}", call.code));
         }
-        let (gap, since) = call.longest_gap();
+        let (gap, since) = call.longest_gap(told.hit_at);
         gap_ms_max = gap_ms_max.max(gap);
         if gap > SILENCE_MS_MAX {
             silent.push(format!(

@@ -43,10 +43,11 @@ impl Call {
         finals.filter_map(|it| it.status).find(|status| *status >= 200)
     }
 
-    /// The longest time without a packet between the first and the last one heard, in ms, and when it began.
-    pub fn longest_gap(&self) -> (i64, i64) {
-        let gaps = self.heard_at.windows(2).map(|pair| (pair[1] - pair[0], pair[0]));
-        gaps.max().unwrap_or((0, 0))
+    /// The longest time without a packet between the first and the last one heard, in ms, and when it began; of those that
+    /// were not over at an instant.
+    pub fn longest_gap(&self, since: i64) -> (i64, i64) {
+        let gaps = self.heard_at.windows(2).filter(|pair| pair[1] >= since);
+        gaps.map(|pair| (pair[1] - pair[0], pair[0])).max().unwrap_or((0, 0))
     }
 }
 
