@@ -259,7 +259,7 @@ async fn a_stream_of_changes_comes_as_events_that_can_be_resumed() {
     let body = answer.body;
     let ids: Vec<&str> = body.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
     assert_eq!(ids, ["7", "9"], "what is not complete cannot be resumed from: {body}");
-    assert_eq!(body.matches("\ndata: ").count() + usize::from(body.contains("\r\ndata: ")), 4, "{body}");
+    assert_eq!(body.matches("data: {").count(), 4, "{body}");
     assert!(body.contains("event: problem"), "{body}");
     assert!(body.contains("agent-state does not answer now"), "{body}");
 
