@@ -11,6 +11,7 @@ mod outbox;
 pub mod raft;
 mod service;
 pub mod store;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -118,6 +119,7 @@ pub async fn run_by(
         mint: platform.mint.clone(),
         telemetry: platform.telemetry.clone(),
         cell_count: platform.log.cell_count(),
+        shutdown: shutdown.clone(),
     };
     let service = AgentStateServiceServer::new(service);
     let routes = Routes::new(service).add_service(consensus.server().into_service());

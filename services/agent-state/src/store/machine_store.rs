@@ -11,6 +11,7 @@ use trunkline_domain::agent_state::Machine;
 use trunkline_runtime::error_chain;
 
 use super::failure::Failure;
+use super::feed::Feed;
 use super::snapshot;
 use super::state_db::{Meta, StateDb};
 use super::{StoreError, rows};
@@ -41,6 +42,8 @@ pub struct View {
     pub last_applied: Option<LogId>,
     /// Who belongs to the cluster, as of that entry.
     pub membership: StoredMembership,
+    /// Which agents changed lately.
+    pub feed: Feed,
 }
 
 impl MachineStore {
@@ -137,12 +140,17 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
             answers.push(Applied(replies));
         }
         let touched = view.machine.take_touched();
+        let index = view.last_applied.map_or(0, |log_id| log_id.index);
+        if touched.roster {
+            view.feed.forget(index);
+        } else {
+            view.feed.note(index, touched.agents.iter().cloned());
+        }
         let changes = rows::changes(view.machine.state(), &touched);
         let meta = Meta { last_applied: view.last_applied, membership: view.membership.clone() };
         self.db()
             .write(changes, &meta)
             .map_err(|error| StorageIOError::write_state_machine(self.fail(error)))?;
-        let index = view.last_applied.map_or(0, |log_id| log_id.index);
         drop(view);
         self.0.applied.send_replace(index);
         Ok(answers)
@@ -172,8 +180,10 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
         view.machine = Machine::from_state(state);
         view.last_applied = stored.last_applied;
         view.membership = stored.membership;
+        let index = meta.last_log_id.map_or(0, |log_id| log_id.index);
+        view.feed.forget(index);
         drop(view);
-        self.0.applied.send_replace(meta.last_log_id.map_or(0, |log_id| log_id.index));
+        self.0.applied.send_replace(index);
         Ok(())
     }
 

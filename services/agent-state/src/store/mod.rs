@@ -10,6 +10,7 @@
 
 pub mod codec;
 pub mod failure;
+pub mod feed;
 mod log_store;
 mod machine_store;
 mod rows;
@@ -22,6 +23,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use self::failure::Failure;
+use self::feed::Feed;
 pub use self::machine_store::{MachineStore, View};
 use self::state_db::{Meta, StateDb};
 use self::wal::{Wal, WalError};
@@ -172,6 +174,7 @@ impl Store {
             machine: Machine::from_state(state),
             last_applied: meta.last_applied,
             membership: meta.membership,
+            feed: Feed::beginning_at(meta.last_applied.map_or(0, |log_id| log_id.index)),
         };
         let failure = wal.failure().clone();
         let machine = MachineStore::new(view, db, snapshots, dir.to_owned(), failure.clone());
