@@ -5,12 +5,20 @@
 //! - [`history`]: operations with their calls, returns and fates: answered, failed or unknown.
 //! - [`check`]: the search for that order; [`explain`]: why there is none; [`order`]: whether the indexes told agree.
 //! - [`model`]: the single machine, as clients see it.
-//! - [`workload`]: what clients ask.
+//! - [`workload`], [`client`], [`group`], [`faults`], [`record`]: histories from a real group.
+//! - [`plant`]: what a broken group would have answered, put into a sound history; the checker must find it.
+//! - [`suite`]: many histories, one verdict.
 
 pub mod chance;
 pub mod check;
+pub mod client;
 pub mod explain;
+pub mod faults;
+pub mod group;
 pub mod history;
 pub mod model;
 pub mod order;
+pub mod plant;
+pub mod record;
+pub mod suite;
 pub mod workload;
