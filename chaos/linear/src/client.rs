@@ -14,7 +14,7 @@ use crate::history::{Fate, Index, Operation};
 use crate::model::{Activity, AgentCall, Call, Ending, Key, LeaseCall, Mark, Op, Reason, Reply, Seen};
 
 /// How long one call is tried. Shorter than a failover, so that some end without an answer.
-const CALL_TIME_MAX: Duration = Duration::from_millis(900);
+const CALL_TIME_MAX: Duration = Duration::from_millis(500);
 /// So often the same command is sent again, at most, by a client that wants to know what became of it.
 const ASKED_COUNT_MAX: u32 = 3;
 /// Wishes at one Raft index, by which tokens are made: see `trunkline_domain::agent_state::token`.

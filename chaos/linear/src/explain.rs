@@ -55,7 +55,7 @@ impl fmt::Display for Misfit {
 }
 
 /// An operation on one line: when, who, what, and what came of it.
-fn line<M: Model>(operation: &OperationOf<M>) -> String {
+pub fn line<M: Model>(operation: &OperationOf<M>) -> String {
     let (until, reply) = match &operation.fate {
         Fate::Ok { reply, returned_at } => (format!("{:.3}", ms(*returned_at)), format!("{reply:?}")),
         Fate::Fail => (String::new(), "failed".to_owned()),

@@ -149,7 +149,7 @@ async fn ask(
         let chance = workload.chance();
         let anybody = chance.one_in(if read { 2 } else { 8 });
         let first = anybody.then(|| chance.below(VOTER_COUNT as u64) as usize);
-        let manner = Manner { first, insists: !chance.one_in(3) };
+        let manner = Manner { first, insists: chance.one_in(2) };
         for operation in client.perform(key, call, name, manner).await? {
             if let Fate::Ok { reply, .. } = &operation.fate {
                 workload.heard(key, call, reply, board);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use trunkline_loadtest::Failure;
 
 use crate::check::{CONFIGURATION_COUNT_MAX, Verdict, check};
+use crate::explain::line;
 use crate::group::Group;
 use crate::history::Fate;
 use crate::model::{AgentState, HISTORY_LEN_MAX, Op, Reply};
@@ -62,10 +63,14 @@ pub fn judge(history: &[Op]) -> Judgement {
         }
         Verdict::Linearizable { visited } => match contradiction(history) {
             None => Judgement::Passed { visited },
-            Some(it) => Judgement::Failed(format!(
-                "indexes contradict real time: {:?} had returned before {:?} was called",
-                history[it.earlier], history[it.later]
-            )),
+            Some(it) => {
+                let told = |place: usize| {
+                    let operation = &history[place];
+                    format!("{} at {:?}", line::<AgentState>(operation), operation.index)
+                };
+                let (earlier, later) = (told(it.earlier), told(it.later));
+                Judgement::Failed(format!("indexes contradict real time:\n  first {earlier}\n  then {later}"))
+            }
         },
     }
 }

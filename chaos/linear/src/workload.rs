@@ -38,7 +38,10 @@ pub struct Workload {
 /// The last offer of each agent that anybody asked for, with its token when it was granted: known to all clients, so that
 /// several of them accept and end the same reservation.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<Vec<Vec<(Mark, Option<u64>)>>>);
+pub struct Board(Mutex<Vec<Offers>>);
+
+/// Offers of one agent, the newest last.
+type Offers = Vec<(Mark, Option<u64>)>;
 
 /// How many offers of an agent are remembered.
 const OFFER_COUNT_MAX: usize = 4;
@@ -46,10 +49,10 @@ const OFFER_COUNT_MAX: usize = 4;
 impl Board {
     /// Nothing known of so many agents.
     pub fn new(agents: u32) -> Self {
-        Self(Mutex::new(vec![Vec::new(); agents as usize]))
+        Self(Mutex::new(vec![Offers::new(); agents as usize]))
     }
 
-    fn of(&self, agent: u32) -> Vec<(Mark, Option<u64>)> {
+    fn of(&self, agent: u32) -> Offers {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(agent as usize).cloned().unwrap_or_default()
     }
