@@ -15,6 +15,9 @@ use crate::order::contradiction;
 use crate::plant::Plant;
 use crate::record::{Recorded, Shape, record};
 
+/// So many operations of a hundred must be answered: silence has an order always.
+const ANSWERED_PERCENT_MIN: u64 = 80;
+
 /// What is run.
 #[derive(Debug, Clone)]
 pub struct Suite {
@@ -99,8 +102,8 @@ impl Suite {
             .await
             .map_err(Failure::new)?;
             let recorded = Recorded { history, ..recorded };
-            if recorded.lasted > HISTORY_LEN_MAX {
-                judgement = Judgement::Unknown("it took so long that time may have ended things".to_owned());
+            if let (Judgement::Passed { .. }, Some(why)) = (&judgement, unfit(&recorded)) {
+                judgement = Judgement::Unknown(why);
             }
             let mut told = said(number, &recorded, &judgement);
             told["checked_ms"] = json!(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
@@ -117,6 +120,17 @@ impl Suite {
         group.down().await?;
         Ok(passed)
     }
+}
+
+/// Why an order of a history proves nothing, if it does not.
+fn unfit(recorded: &Recorded) -> Option<String> {
+    if recorded.lasted > HISTORY_LEN_MAX {
+        return Some("it took so long that time may have ended things".to_owned());
+    }
+    let silent = recorded.history.iter().filter(|it| it.reply().is_none()).count() as u64;
+    let answered = recorded.operations.saturating_sub(silent);
+    let few = answered * 100 < recorded.operations * ANSWERED_PERCENT_MIN;
+    few.then(|| format!("only {answered} of {} operations were answered", recorded.operations))
 }
 
 /// One line a history.
@@ -165,5 +179,10 @@ pub fn kept(path: &Path) -> Result<Vec<Op>, Failure> {
     let unreadable =
         |error: &dyn std::fmt::Display| Failure::new(format!("could not read {}: {error}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
-    text.lines().map(|line| serde_json::from_str(line).map_err(|error| unreadable(&error))).collect()
+    let history: Result<Vec<Op>, Failure> =
+        text.lines().map(|line| serde_json::from_str(line).map_err(|error| unreadable(&error))).collect();
+    match history {
+        Ok(history) if history.is_empty() => Err(unreadable(&"it holds no operation")),
+        history => history,
+    }
 }

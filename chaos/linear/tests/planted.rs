@@ -80,4 +80,6 @@ fn a_history_that_was_kept_is_the_same_when_it_is_read() {
     assert_eq!(kept(path.as_ref()).unwrap(), history);
     std::fs::write(&path, "{}\n").unwrap();
     assert!(kept(path.as_ref()).unwrap_err().to_string().starts_with("could not read"));
+    std::fs::write(&path, "").unwrap();
+    assert!(kept(path.as_ref()).unwrap_err().to_string().ends_with("it holds no operation"));
 }
