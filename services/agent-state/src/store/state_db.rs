@@ -10,12 +10,16 @@ use std::time::Duration;
 
 use trunkline_domain::agent_state::State;
 
-use super::StoreError;
 use super::codec::{self, Wire};
 use super::rows::{self, Row};
+use super::{StoreError, io_error};
 use crate::raft::types::{LogId, StoredMembership, to_json};
 
 const META: &[u8] = b"meta";
+/// What the database may take on disk for any state, in bytes.
+const BYTES_FLOOR: u64 = 32 << 20;
+/// And how many bytes for each of the state.
+const AMPLIFICATION_MAX: u64 = 16;
 
 /// How long a lock that somebody has is waited for.
 const UNLOCKED_WITHIN: Duration = Duration::from_secs(5);
@@ -66,6 +70,31 @@ impl StateDb {
         }
         let found = state_db.load(rows).map_err(damaged)?;
         Ok((state_db, found))
+    }
+
+    /// How large it is on disk, in bytes; 0 when that cannot be told.
+    pub fn size_on_disk(&self) -> u64 {
+        self.db.size_on_disk().unwrap_or_default()
+    }
+
+    /// How large it may be for a state of so many bytes. sled keeps several generations of a page, and its first segments
+    /// cost the same for any state.
+    pub fn bytes_max(state_bytes: usize) -> u64 {
+        BYTES_FLOOR + AMPLIFICATION_MAX * state_bytes as u64
+    }
+
+    /// The same rows in a database made anew: sled gives nothing back to the file system by itself. A crash in between
+    /// leaves none, or one without rows, and the state is rebuilt from the snapshot and the log.
+    ///
+    /// # Errors
+    /// When the old one cannot be removed or the new one not be written.
+    pub fn made_anew(self, state: &State, meta: &Meta) -> Result<Self, StoreError> {
+        let dir = self.dir.clone();
+        drop(self);
+        std::fs::remove_dir_all(&dir).map_err(io_error("remove", &dir))?;
+        let (mut fresh, _) = Self::open(&dir)?;
+        fresh.replace(state, meta)?;
+        Ok(fresh)
     }
 
     fn load(&mut self, rows: Vec<(sled::IVec, sled::IVec)>) -> Result<Option<(Meta, State)>, String> {
