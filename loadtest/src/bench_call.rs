@@ -71,7 +71,7 @@ pub struct Options {
 pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
     tokio::select! {
         biased;
-        () = interrupted() => Err(Failure::new("interrupted")),
+        () = crate::interrupted() => Err(Failure::new("interrupted")),
         done = measured(&options, out) => done,
     }
 }
@@ -216,16 +216,6 @@ async fn stamping(dir: &Path) -> Result<Held, Failure> {
     let mut settings = OpenOptions::new().append(true).open(held.0.dir.join("server.properties"))?;
     writeln!(settings, "# Who measures wants the times of the appends.\n{}", records::STAMPS)?;
     Ok(held)
-}
-
-/// Ctrl-C or SIGTERM. Whatever runs is dropped, and with it every process.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 /// One line about the bench itself, on standard error, so that standard output holds figures alone.

@@ -13,6 +13,7 @@
 mod brokers;
 mod layout;
 mod process;
+mod voters;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use self::brokers::{Broker, Brokers};
+pub(crate) use self::layout::Ports;
+pub(crate) use self::process::cpu_ms;
 pub use self::process::{Process, State};
+pub use self::voters::Voters;
 
 use crate::Failure;
 use crate::http::Rest;
