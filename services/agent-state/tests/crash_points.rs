@@ -89,7 +89,7 @@ fn a_disk_whose_file_syncs_do_nothing_is_found_out() {
 
 #[test]
 fn a_disk_whose_directory_syncs_do_nothing_is_found_out() {
-    found_out(Word::NamesNotSynced, Since::Birth, "the acknowledged node id 7");
+    found_out(Word::NamesNotSynced, Since::Birth, "refused to start");
     found_out(Word::NamesNotSynced, Since::Opened, "acknowledged records are lost");
     found_out(Word::NamesNotSynced, Since::Restart, "behind a restart: acknowledged records are lost");
 }
