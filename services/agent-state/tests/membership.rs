@@ -19,7 +19,7 @@ use trunkline_runtime::grpc::{channel, reason_of};
 
 const CLUSTER: &str = "trunkline";
 /// How long a command waits for a quorum where nobody knows that there is none (`propose_timeout_ms`).
-const COMMAND_TIME: Duration = Duration::from_secs(5);
+const COMMAND_TIME: Duration = Duration::from_millis(3_000);
 
 /// What operators ask, sent to whoever leads.
 struct Operator<'a>(&'a AgentStateClient);
