@@ -53,6 +53,15 @@ impl Leading {
         self.consensus.propose(self.logged(action)?).await
     }
 
+    /// Has a command of the leader's own taken along in the next entry, or soon in one of its own.
+    ///
+    /// # Errors
+    /// When this replica's clock is wrong.
+    pub fn take_along(&self, action: Logged) -> Result<(), ProposeError> {
+        self.consensus.take_along(self.logged(action)?);
+        Ok(())
+    }
+
     fn logged(&self, action: Logged) -> Result<api::LoggedCommand, ProposeError> {
         let proposed_at_ms = self.consensus.stamp()?.0;
         Ok(api::LoggedCommand { proposed_at_ms, traceparent: String::new(), action: Some(action) })

@@ -5,6 +5,7 @@
 //! index. One record is what one Raft index made in one cell: it is there whole or not at all.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use trunkline_domain::agent_state::{OutboxFact, OutboxKey};
@@ -22,6 +23,8 @@ use crate::raft::ProposeError;
 pub const LANE: &str = "agents";
 /// Facts taken out of the state at once.
 const TAKE_COUNT_MAX: usize = 1024;
+/// The pause before the state is told again what is published.
+const TELL_AGAIN: Duration = Duration::from_millis(500);
 
 /// Why publishing ended.
 #[derive(Debug, thiserror::Error)]
@@ -94,21 +97,18 @@ impl Outbox {
         loop {
             applied.borrow_and_update();
             let taken = take(leading, behind);
-            let Some(through) = taken.last().map(|(key, _)| key.index) else {
-                if applied.changed().await.is_err() {
-                    return Ok(());
-                }
+            if let Some(through) = taken.last().map(|(key, _)| key.index) {
+                self.publish(leading, &taken).await?;
+                behind = through;
+                leading.take_along(advance(leading, through))?;
                 continue;
-            };
-            self.publish(leading, &taken).await?;
-            behind = through;
-            let advance = Logged::OutboxAdvance(api::OutboxAdvance {
-                command_id: leading.command_id(),
-                published_raft_index: through,
-                term: leading.term,
-            });
-            if let Err(rejection) = leading.propose(advance).await? {
-                tracing::error!(%rejection, "progress of the outbox was rejected");
+            }
+            tokio::select! {
+                changed = applied.changed() => if changed.is_err() { return Ok(()) },
+                // An entry that was not committed took along what it says is published.
+                () = tokio::time::sleep(TELL_AGAIN) => if holds_published(leading, behind) {
+                    leading.take_along(advance(leading, behind))?;
+                },
             }
         }
     }
@@ -158,6 +158,21 @@ impl Outbox {
 }
 
 const AGENTS: trunkline_domain::vocabulary::LogName = trunkline_domain::vocabulary::LogName::Agents;
+
+/// What tells the state that everything up to a Raft index is in the log.
+fn advance(leading: &Leading, through: u64) -> Logged {
+    Logged::OutboxAdvance(api::OutboxAdvance {
+        command_id: leading.command_id(),
+        published_raft_index: through,
+        term: leading.term,
+    })
+}
+
+/// Whether the state still holds facts that this leader has published.
+fn holds_published(leading: &Leading, behind: u64) -> bool {
+    let view = leading.consensus.machine().view();
+    view.machine.state().outbox.keys().next().is_some_and(|first| first.index <= behind)
+}
 
 /// The next facts, up to whole Raft indexes.
 fn take(leading: &Leading, behind: u64) -> Vec<(OutboxKey, OutboxFact)> {

@@ -254,6 +254,11 @@ impl Consensus {
         self.proposer.propose(command).await
     }
 
+    /// Has a command taken along in the next entry, or soon in one of its own; nobody hears what comes of it.
+    pub fn take_along(&self, command: api::LoggedCommand) {
+        self.proposer.take_along(command);
+    }
+
     /// Returns once the applied state holds everything that was acknowledged before the call.
     ///
     /// # Errors

@@ -2,12 +2,12 @@
 //!
 //! openraft 0.9 waits for the disk once an entry, so many commands must share one.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use openraft::error::{ClientWriteError, RaftError};
 use prost::Message;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use trunkline_domain::agent_state::{Reply, WISH_COUNT_MAX};
 use trunkline_proto::agent_state::v1 as api;
 
@@ -49,14 +49,48 @@ pub enum ProposeError {
     Stopped(String),
 }
 
+/// How long a rider waits for an entry to be taken along in.
+const RIDE_WAIT_MAX: Duration = Duration::from_millis(50);
+
 struct Waiting {
     command: api::LoggedCommand,
-    reply: oneshot::Sender<Result<(u64, Reply), ProposeError>>,
+    /// `None` for a rider.
+    reply: Option<oneshot::Sender<Result<(u64, Reply), ProposeError>>>,
+}
+
+/// A command nobody waits for, which is no reason for an entry of its own: it goes along with the next one.
+#[derive(Default)]
+struct Rider {
+    command: std::sync::Mutex<Option<api::LoggedCommand>>,
+    came: Notify,
+}
+
+impl Rider {
+    fn seat(&self) -> std::sync::MutexGuard<'_, Option<api::LoggedCommand>> {
+        self.command.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes it, when it has waited for long enough.
+    async fn waited(&self) -> api::LoggedCommand {
+        loop {
+            if self.seat().is_none() {
+                self.came.notified().await;
+                continue;
+            }
+            tokio::time::sleep(RIDE_WAIT_MAX).await;
+            if let Some(command) = self.seat().take() {
+                return command;
+            }
+        }
+    }
 }
 
 /// Takes commands. Cheap to clone; clones share the queue.
 #[derive(Clone)]
-pub struct Proposer(mpsc::Sender<Waiting>);
+pub struct Proposer {
+    queue: mpsc::Sender<Waiting>,
+    rider: Arc<Rider>,
+}
 
 /// Whose turn it is to write: one entry is under way at a time, and none while the leadership is handed over.
 pub type Turn = Arc<Mutex<()>>;
@@ -65,8 +99,16 @@ impl Proposer {
     /// Starts the queue in front of a replica. It ends when the last clone is gone.
     pub fn start(raft: Raft, quorum: Quorum, turn: Turn, time_max: Duration) -> Self {
         let (sender, queue) = mpsc::channel(WAITING_COUNT_MAX);
-        tokio::spawn(run(Writer { raft, quorum, time_max }, turn, queue));
-        Self(sender)
+        let rider = Arc::new(Rider::default());
+        tokio::spawn(run(Writer { raft, quorum, time_max }, turn, queue, rider.clone()));
+        Self { queue: sender, rider }
+    }
+
+    /// Has a command taken along in the next entry, or in one of its own when none comes soon. It takes the place of one
+    /// that waits still. Nobody hears what comes of it.
+    pub fn take_along(&self, command: api::LoggedCommand) {
+        *self.rider.seat() = Some(command);
+        self.rider.came.notify_one();
     }
 
     /// Proposes a command and waits for the index of its entry and what applying it answered.
@@ -75,7 +117,7 @@ impl Proposer {
     /// See [`ProposeError`].
     pub async fn propose(&self, command: api::LoggedCommand) -> Result<(u64, Reply), ProposeError> {
         let (reply, answered) = oneshot::channel();
-        self.0.try_send(Waiting { command, reply }).map_err(|refused| match refused {
+        self.queue.try_send(Waiting { command, reply: Some(reply) }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped("shut down".to_owned()),
         })?;
@@ -83,14 +125,18 @@ impl Proposer {
     }
 }
 
-async fn run(writer: Writer, turn: Turn, mut queue: mpsc::Receiver<Waiting>) {
+async fn run(writer: Writer, turn: Turn, mut queue: mpsc::Receiver<Waiting>, rider: Arc<Rider>) {
     let mut left_over = None;
     loop {
         let first = match left_over.take() {
             Some(waiting) => waiting,
-            None => match queue.recv().await {
-                Some(waiting) => waiting,
-                None => return,
+            None => tokio::select! {
+                biased;
+                waiting = queue.recv() => match waiting {
+                    Some(waiting) => waiting,
+                    None => return,
+                },
+                command = rider.waited() => Waiting { command, reply: None },
             },
         };
         // Also before the batch is made: what comes while others have their turn belongs to it.
@@ -108,6 +154,7 @@ async fn run(writer: Writer, turn: Turn, mut queue: mpsc::Receiver<Waiting>) {
                 Err(_) => break,
             }
         }
+        batch.extend(rider.seat().take().map(|command| Waiting { command, reply: None }));
         writer.commit(batch).await;
     }
 }
@@ -151,12 +198,18 @@ impl Writer {
             Ok((index, Applied(answers))) => {
                 debug_assert_eq!(answers.len(), replies.len(), "one answer a command");
                 for (reply, answer) in replies.into_iter().zip(answers) {
-                    // Whoever asked may have gone; the command counts all the same.
-                    let _ = reply.send(Ok((index, answer)));
+                    match (reply, answer) {
+                        // Whoever asked may have gone; the command counts all the same.
+                        (Some(reply), answer) => drop(reply.send(Ok((index, answer)))),
+                        (None, Ok(_)) => {}
+                        (None, Err(rejection)) => {
+                            tracing::error!(%rejection, "a command of the leader's own was rejected");
+                        }
+                    }
                 }
             }
             Err(error) => {
-                for reply in replies {
+                for reply in replies.into_iter().flatten() {
                     let _ = reply.send(Err(error.clone()));
                 }
             }
