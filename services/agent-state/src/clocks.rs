@@ -249,8 +249,8 @@ struct Began {
     waited: Duration,
 }
 
-/// Compares this clock with the other voters' for as long as the replica runs, lets it stand for election and lead only
-/// while it agrees, and says so.
+/// Compares this clock with the other voters' for as long as the replica runs, and says how it is: the replica stands for
+/// election and leads only while it agrees.
 pub async fn keep(config: &Config, consensus: &Consensus, component: &Component) -> std::convert::Infallible {
     let clocks = consensus.clocks();
     let mut asker = Asker::new(consensus);
@@ -265,7 +265,6 @@ pub async fn keep(config: &Config, consensus: &Consensus, component: &Component)
         let compared = Compared { offsets, voter_count: others.len() + 1 };
         let before = clocks.compared(&compared, &began);
         let now = clocks.trust();
-        consensus.stand(now.permits().is_ok());
         say(before, now, ahead(&compared.offsets, compared.voter_count), clocks.0.skew_max, component);
         let pause = if now.waits() { ROUND_SOON } else { ROUND };
         tokio::select! {

@@ -19,10 +19,9 @@ pub struct Config {
     pub peers: Vec<String>,
     /// How often a leader says that it is there, in ms.
     pub heartbeat_ms: u64,
-    /// How long the first voter waits for a heartbeat before it stands for election, in ms; each next one waits two
-    /// windows longer.
+    /// How long a voter hears no heartbeat before it misses its leader, in ms.
     pub election_ms: u64,
-    /// How much of that is chance, in ms.
+    /// How much longer one may wait before it stands for election, in ms: chance, drawn each time.
     pub election_window_ms: u64,
     /// Entries between snapshots.
     pub snapshot_every: u64,
@@ -45,7 +44,7 @@ impl Default for Config {
             peers: Vec::new(),
             heartbeat_ms: 150,
             election_ms: 500,
-            election_window_ms: 100,
+            election_window_ms: 200,
             snapshot_every: 20_000,
             log_keep: 20_000,
             wal_segment_bytes: 64 << 20,

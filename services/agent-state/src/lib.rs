@@ -114,7 +114,7 @@ pub async fn run_by(
     let store = tokio::task::spawn_blocking(move || Store::open(&dir, segment_bytes, minted)).await??;
     let failure = store.failure.clone();
     let clocks = Clocks::new(platform.clock.clone(), afresh, Millis(config.clock_skew_ms_max.cast_signed()));
-    let consensus = Consensus::start(&config, config.rank(), store, clocks).await?;
+    let consensus = Consensus::start(&config, store, clocks).await?;
     tracing::info!(node_id = consensus.node_id(), address = config.advertise, "agent-state replica runs");
 
     let service = Service {
@@ -136,6 +136,7 @@ pub async fn run_by(
         ended = watch(&config, &consensus, &platform, &health) => ended,
         ended = form(&config, &consensus) => ended,
         never = clocks::keep(&config, &consensus, &health.clock) => match never {},
+        never = consensus.campaign() => match never {},
         never = leave(&consensus, &shutdown, &closing) => match never {},
     };
     consensus.stop().await;

@@ -56,6 +56,9 @@ pub struct Told {
     pub role: Role,
     /// Who leads as far as it knows.
     pub leader: Option<u64>,
+    /// For how long it has heard of no leader, or as the leader of no majority; `None` when it is of a version that does not
+    /// tell.
+    pub silent: Option<Duration>,
     /// The last index it has applied.
     pub applied_index: u64,
     /// The digest of its state at that index, in hexadecimal; empty unless it was asked for.
@@ -104,6 +107,7 @@ async fn ask(
         term: answer.term,
         role,
         leader: Some(answer.leader_node_id).filter(|id| *id != 0),
+        silent: answer.silent_ms.map(Duration::from_millis),
         applied_index: answer.applied_index,
         state_hash: answer.state_hash,
         members: answer.members.into_iter().map(member).collect(),

@@ -1,9 +1,10 @@
 //! The one module that knows openraft. Outside, there is a [`Consensus`] that takes commands and tells who leads.
 //!
 //! Known trouble of 0.9.25 and what is done about it is in `docs/adr/0001-openraft-line.md`. What is absent: no replica
-//! id is ever configured or reused, no message without a deadline, no two replicas with overlapping election windows.
+//! id is ever configured or reused, no message without a deadline, no election by openraft's own timer.
 
 mod admin;
+mod election;
 mod identify;
 mod members;
 mod message;
@@ -26,6 +27,7 @@ use trunkline_domain::vocabulary::Timestamp;
 use trunkline_proto::agent_state::v1 as api;
 
 pub use self::admin::Admin;
+use self::election::{Pulse, Timing};
 pub use self::identify::{ANSWER_TIME_MAX, Asker, Identity, Role, Told, identify};
 pub use self::members::{Added, ChangeError, Member, VOTER_COUNT_MAX};
 use self::network::Reach;
@@ -103,6 +105,8 @@ pub struct Consensus {
     clocks: Clocks,
     reach: Reach,
     quorum: Quorum,
+    pulse: Pulse,
+    timing: Timing,
     /// Held while an entry with commands is under way, and while the leadership is handed over.
     turn: Turn,
     /// Held while the members are changed or the leadership is handed over.
@@ -112,23 +116,18 @@ pub struct Consensus {
 }
 
 impl Consensus {
-    /// Starts the replica whose data is in `store`. `rank` is its place among the configured voters: each has an election
-    /// window of its own. It follows; it leads only once it was told to [stand](Consensus::stand), unless it is alone.
+    /// Starts the replica whose data is in `store`. It follows; it leads only once it [campaigns](Consensus::campaign), unless
+    /// it is alone.
     ///
     /// # Errors
     /// When the timers do not fit or the replica cannot start.
-    pub async fn start(
-        config: &Config,
-        rank: usize,
-        store: Store,
-        clocks: Clocks,
-    ) -> Result<Self, ConsensusError> {
-        let election_min = config.election_ms + 2 * config.election_window_ms * rank as u64;
+    pub async fn start(config: &Config, store: Store, clocks: Clocks) -> Result<Self, ConsensusError> {
         let raft_config = openraft::Config {
             cluster_name: config.cluster.clone(),
             heartbeat_interval: config.heartbeat_ms,
-            election_timeout_min: election_min,
-            election_timeout_max: election_min + config.election_window_ms,
+            election_timeout_min: config.election_ms - 1,
+            // The lease: so long after it heard of a leader a voter gives no vote.
+            election_timeout_max: config.election_ms,
             install_snapshot_timeout: 10_000,
             snapshot_max_chunk_size: 1 << 20,
             max_payload_entries: 64,
@@ -158,6 +157,8 @@ impl Consensus {
             clocks,
             reach,
             quorum,
+            pulse: Pulse::new(),
+            timing: Timing::of(config),
             turn,
             changing,
             leaving,
@@ -208,13 +209,6 @@ impl Consensus {
             Leader::Other { address } => ProposeError::NotLeader { leader: address },
             Leader::Me { .. } | Leader::Nobody | Leader::Stopped(_) => ProposeError::Clock(error),
         })
-    }
-
-    /// Whether this replica stands for election when there is no leader and, as a leader, says that it is there. One that
-    /// does not is followed until the others' time-outs, like one that has died.
-    pub fn stand(&self, stands: bool) {
-        self.raft.runtime_config().elect(stands);
-        self.raft.runtime_config().heartbeat(stands);
     }
 
     /// Where the other voters answer; `None` while this replica belongs to no cluster.

@@ -1,5 +1,6 @@
 //! What the other replicas say to this one.
 
+use openraft::raft::AppendEntriesResponse;
 use tonic::{Request, Response, Status};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::raft_service_server::{RaftService, RaftServiceServer};
@@ -43,7 +44,11 @@ impl RaftService for Server {
         let request = request.into_inner();
         self.meant_for_us(&request.cluster, request.target_node_id)?;
         let rpc = message::read_append(&request.payload).map_err(|error| malformed(&error))?;
-        let payload = to_json(&self.0.raft.append_entries(rpc).await).into();
+        let answer = self.0.raft.append_entries(rpc).await;
+        if matches!(&answer, Ok(answer) if !matches!(answer, AppendEntriesResponse::HigherVote(_))) {
+            self.0.pulse.beat();
+        }
+        let payload = to_json(&answer).into();
         Ok(Response::new(api::AppendResponse { node_id: self.0.node_id, payload }))
     }
 
@@ -51,7 +56,11 @@ impl RaftService for Server {
         let request = request.into_inner();
         self.meant_for_us(&request.cluster, request.target_node_id)?;
         let rpc = serde_json::from_slice(&request.payload).map_err(|error| malformed(&error))?;
-        let payload = to_json(&self.0.raft.vote(rpc).await).into();
+        let answer = self.0.raft.vote(rpc).await;
+        if matches!(&answer, Ok(answer) if answer.vote_granted) {
+            self.0.pulse.beat();
+        }
+        let payload = to_json(&answer).into();
         Ok(Response::new(api::VoteResponse { node_id: self.0.node_id, payload }))
     }
 
@@ -62,7 +71,12 @@ impl RaftService for Server {
         let request = request.into_inner();
         self.meant_for_us(&request.cluster, request.target_node_id)?;
         let rpc = message::read_install(&request.payload).map_err(|error| malformed(&error))?;
-        let payload = to_json(&self.0.raft.install_snapshot(rpc).await).into();
+        let vote = rpc.vote;
+        let answer = self.0.raft.install_snapshot(rpc).await;
+        if matches!(&answer, Ok(answer) if answer.vote == vote) {
+            self.0.pulse.beat();
+        }
+        let payload = to_json(&answer).into();
         Ok(Response::new(api::InstallSnapshotResponse { node_id: self.0.node_id, payload }))
     }
 
@@ -104,6 +118,7 @@ impl RaftService for Server {
             leader_node_id: standing.leader_id.unwrap_or_default(),
             state_hash,
             members,
+            silent_ms: Some(u64::try_from(consensus.silent().as_millis()).unwrap_or(u64::MAX)),
             // Read last: who asks takes it for the middle of the round trip, and the way back is short.
             answered_at_ms: consensus.clocks.wall().0,
         }))
