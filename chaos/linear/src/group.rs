@@ -51,6 +51,7 @@ impl Group {
         for number in 1..=VOTER_COUNT {
             let name = format!("agent-state-{number}");
             voters.push(Process {
+                wrap: Vec::new(),
                 data: dir.join(&name),
                 config: config.clone(),
                 name,

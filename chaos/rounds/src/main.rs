@@ -37,9 +37,12 @@ struct RunArgs {
     /// Which rounds: names as `list` has them, `all`, or `short` for those of `./dev test`.
     #[arg(required = true)]
     names: Vec<String>,
-    /// How often `raft-kill-leader` kills the leader.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    kills: u16,
+    /// How often a round of the voters alone does what it does; each has a number of its own.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    times: Option<u16>,
+    /// How long a pause or a partition of voters lasts at most, in seconds.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(2..=120))]
+    span: u64,
     /// With `all`: begin no further round after so many minutes; and begin again from the first until then.
     #[arg(long)]
     minutes: Option<u64>,
@@ -67,7 +70,7 @@ impl RunArgs {
             match name.as_str() {
                 "all" => chosen.extend(FAULTS.iter()),
                 "short" => chosen.extend(FAULTS.iter().filter(|fault| fault.short)),
-                raft::NAME => {}
+                name if raft::ROUNDS.iter().any(|round| round.name == name) => {}
                 name => {
                     let fault = FAULTS.iter().find(|fault| fault.name == name);
                     chosen.push(fault.ok_or_else(|| {
@@ -79,15 +82,25 @@ impl RunArgs {
         Ok(chosen)
     }
 
-    /// The round of the voters alone, when it is chosen.
-    fn raft(&self, program: &Path) -> Option<raft::Options> {
-        let chosen = |name: &String| ["all", raft::NAME].contains(&name.as_str());
-        self.names.iter().any(chosen).then(|| raft::Options {
+    /// The rounds of the voters alone that are chosen.
+    fn raft(&self, program: &Path) -> Vec<raft::Options> {
+        let chosen = |round: &&raft::Round| {
+            self.names.iter().any(|name| match name.as_str() {
+                // What needs namespaces is a program begun again, without the network that others have.
+                "all" => !round.needs_namespaces(),
+                "short" => round.short,
+                name => name == round.name,
+            })
+        };
+        let options = |round: &'static raft::Round| raft::Options {
+            round,
             program: program.to_owned(),
-            dir: raft::dir(&self.dir),
-            kill_count: usize::from(self.kills),
+            dir: raft::dir(&self.dir, round),
+            times: self.times.map_or(round.times, usize::from),
             seed: self.seed,
-        })
+            span_max: Duration::from_secs(self.span),
+        };
+        raft::ROUNDS.iter().filter(chosen).map(options).collect()
     }
 }
 
@@ -98,7 +111,14 @@ async fn main() -> ExitCode {
             for fault in FAULTS {
                 println!("{:<28} {}{}", fault.name, fault.what, if fault.short { " (short)" } else { "" });
             }
-            println!("{:<28} {}", raft::NAME, raft::WHAT);
+            for round in raft::ROUNDS {
+                println!(
+                    "{:<28} {}; voters alone{}",
+                    round.name,
+                    round.what,
+                    if round.short { " (short)" } else { "" }
+                );
+            }
             ExitCode::SUCCESS
         }
         Command::Run(args) => match Box::pin(run(args)).await {
@@ -117,16 +137,18 @@ async fn run(args: RunArgs) -> Result<bool, Failure> {
     let faults = args.faults()?;
     let program = args.program.clone().map_or_else(cluster::beside_us, Ok)?;
     let mut rows = Vec::new();
-    if let Some(options) = args.raft(&program) {
+    let raft = args.raft(&program);
+    raft::enter(&raft)?;
+    for options in &raft {
         let outcome = tokio::select! {
             biased;
             () = interrupted() => return Err(Failure::new("interrupted")),
-            outcome = Box::pin(raft::kill_leader(&options)) => outcome?,
+            outcome = Box::pin(raft::play(options)) => outcome?,
         };
         println!("{}", outcome.json());
         let failed: Vec<String> =
             outcome.failed.iter().map(|(promise, found)| format!("{promise}: {found}")).collect();
-        rows.push(Row::of_voters(raft::NAME, outcome.seconds, outcome.asked_count, &failed));
+        rows.push(Row::of_voters(options.round.name, outcome.seconds, outcome.asked_count, &failed));
     }
     if !faults.is_empty() {
         calls(&args, &faults, &program, &mut rows).await?;

@@ -35,7 +35,12 @@ impl Ports {
 
     /// The next, with the address of loopback before it.
     pub(crate) fn address(&mut self) -> Result<String, Failure> {
-        Ok(format!("127.0.0.1:{}", self.next()?))
+        self.address_of("127.0.0.1")
+    }
+
+    /// The next, with another host before it.
+    pub(crate) fn address_of(&mut self, host: &str) -> Result<String, Failure> {
+        Ok(format!("{host}:{}", self.next()?))
     }
 }
 
@@ -70,6 +75,7 @@ pub(super) fn lay_out(
                 sip: if service == "media" { ports.address()? } else { String::new() },
                 ops: ports.address()?,
                 settings: Vec::new(),
+                wrap: Vec::new(),
             });
         }
     }

@@ -28,7 +28,7 @@ pub use self::brokers::{Broker, Brokers};
 pub(crate) use self::layout::Ports;
 pub(crate) use self::process::cpu_ms;
 pub use self::process::{Process, State};
-pub use self::voters::Voters;
+pub use self::voters::{Place, Voters};
 
 use crate::Failure;
 use crate::http::Rest;

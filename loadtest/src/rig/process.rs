@@ -1,5 +1,6 @@
 //! One process of a rig: started, asked, signalled and ended by its id.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::os::unix::process::CommandExt;
@@ -35,6 +36,9 @@ pub struct Process {
     pub ops: String,
     /// Settings of its own, as `section.key=value`.
     pub settings: Vec<String>,
+    /// The words before the program's own, as `ip netns exec NAME`; what they name must become the program, not start it.
+    #[serde(default)]
+    pub wrap: Vec<String>,
 }
 
 /// How a process is.
@@ -104,7 +108,9 @@ impl Process {
     pub fn start_with(&self, more: &[&str], program: &Path) -> Result<(), Failure> {
         std::fs::create_dir_all(&self.data)?;
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut command = Command::new(program);
+        let mut words = self.wrap.iter().map(OsStr::new).chain([program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
         command.arg("serve").arg(&self.service).arg("--data").arg(&self.data);
         command.arg("--config").arg(&self.config);
         for setting in self.settings.iter().map(String::as_str).chain(more.iter().copied()) {

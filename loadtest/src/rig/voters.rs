@@ -31,6 +31,21 @@ const QUIET_WITHIN: Duration = Duration::from_secs(30);
 /// The pause between two looks at them.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Where a voter runs.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The address it answers at.
+    pub host: String,
+    /// What stands before its program, see [`Process::wrap`].
+    pub wrap: Vec<String>,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { host: "127.0.0.1".to_owned(), wrap: Vec::new() }
+    }
+}
+
 /// Voters of one cluster, on this machine. What still runs is ended the hard way when this is dropped.
 #[derive(Debug)]
 pub struct Voters {
@@ -46,28 +61,43 @@ impl Voters {
     /// # Errors
     /// When one does not come up; the message says why, and where its log is.
     pub async fn start(dir: &Path, program: &Path, count: usize) -> Result<Self, Failure> {
+        Self::start_at(dir, program, vec![Place::default(); count], &[]).await
+    }
+
+    /// As [`Voters::start`], each at a place of its own, all with these settings.
+    ///
+    /// # Errors
+    /// As of [`Voters::start`].
+    pub async fn start_at(
+        dir: &Path,
+        program: &Path,
+        places: Vec<Place>,
+        settings: &[&str],
+    ) -> Result<Self, Failure> {
         std::fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
         let config = dir.join("trunkline.toml");
         std::fs::write(&config, "[log]\nkind = \"embedded\"\n")?;
         let mut ports = Ports::new();
         let mut processes = Vec::new();
-        for number in 1..=count {
+        for (number, Place { host, wrap }) in (1..).zip(places) {
             processes.push(Process {
                 name: format!("voter-{number}"),
                 service: "agent-state".to_owned(),
                 data: dir.join(format!("voter-{number}")),
                 config: config.clone(),
-                grpc: ports.address()?,
+                grpc: ports.address_of(&host)?,
                 http: String::new(),
                 sip: String::new(),
-                ops: ports.address()?,
+                ops: ports.address_of(&host)?,
                 settings: Vec::new(),
+                wrap,
             });
         }
         let addresses: Vec<_> = processes.iter().map(|process| process.grpc.clone()).collect();
         for process in &mut processes {
             process.settings = own_settings(process, &addresses);
+            process.settings.extend(settings.iter().map(|it| (*it).to_owned()));
         }
         let trunkline = Trunkline { program: program.canonicalize()?, data: dir };
         // From here on what was started is ended again, whatever fails.

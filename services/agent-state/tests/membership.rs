@@ -76,6 +76,13 @@ struct Granted {
     gap_max: Duration,
 }
 
+impl Granted {
+    fn add(&mut self, resource: String, gap: Duration) {
+        self.resources.push(resource);
+        self.gap_max = self.gap_max.max(gap);
+    }
+}
+
 impl Load {
     fn start(client: &AgentStateClient) -> Self {
         let (granted, client) = (Arc::new(Mutex::new(Granted::default())), client.clone());
@@ -85,11 +92,8 @@ impl Load {
             for number in 0.. {
                 let resource = format!("load/{number}");
                 client.acquire_lease(acquire(&resource, "nod_load")).await.unwrap();
-                let mut granted = noted.lock().unwrap();
-                granted.resources.push(resource);
-                granted.gap_max = granted.gap_max.max(last.elapsed());
+                noted.lock().unwrap().add(resource, last.elapsed());
                 last = Instant::now();
-                drop(granted);
                 // There may be 4,096 leases.
                 tokio::time::sleep(Duration::from_millis(4)).await;
             }

@@ -1,54 +1,142 @@
-//! Rounds of the voters of agent-state alone: three processes, sixteen clients that reserve and release agents, and the
-//! voter that leads is killed, again and again.
-//!
-//! Three of four stay dead until another leads and a reservation has succeeded, as one does whose machine is gone. The
-//! fourth comes back by itself, after a time that the seed decides, between at once and a second and a half: before, during
-//! or after the election of the next. One that is back before the others have missed it goes on as leader in its old term,
-//! and no election is held. The next kill waits until all three are ready.
+//! Rounds of the voters of agent-state alone: three processes, sixteen clients that reserve and release agents, and one
+//! [deed](deeds::Deed) that is done to the voters again and again. What clients were told is held against the facts afterwards.
 
+mod deeds;
 mod judge;
 mod load;
+mod netns;
+mod stage;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use trunkline_loadtest::Failure;
 use trunkline_loadtest::floor::Floor;
-use trunkline_loadtest::rig::{Process, Voters};
+use trunkline_loadtest::rig::Voters;
 use trunkline_proto::agent_state::v1::{AgentActivity, ListAgentsRequest};
 
+use self::deeds::Deed;
 use self::judge::{Fact, Failed, judge};
 use self::load::{AGENT_COUNT, CLIENT_COUNT, Chance, Deal, Load, RECOVERED_WITHIN};
+use self::stage::{Blow, Stage};
 
-/// The one round there is, and what happens in it.
-pub const NAME: &str = "raft-kill-leader";
-pub const WHAT: &str = "kill -9 the voter that leads, --kills times, under reservations; voters alone";
+/// One kind of round.
+#[derive(Debug)]
+pub struct Round {
+    pub name: &'static str,
+    pub what: &'static str,
+    /// How often it is done, unless said otherwise.
+    pub times: usize,
+    /// Whether `./dev test` runs it.
+    pub short: bool,
+    /// Until a new reservation succeeds, in µs: of 99 in 100 blows, and of all.
+    bar: Bar,
+    deed: Deed,
+}
+
+/// How soon a new reservation must succeed, in µs.
+#[derive(Debug, Clone, Copy)]
+struct Bar {
+    p99_us: u64,
+    max_us: u64,
+}
+
+/// What the failover of one leader may take.
+const FAILOVER: Bar = Bar { p99_us: 2_000_000, max_us: 10_000_000 };
+/// What it may take where a majority is away for a while, by the deed itself.
+const AWAY: Bar = Bar { p99_us: 10_000_000, max_us: 20_000_000 };
+
+/// Every kind there is.
+pub const ROUNDS: &[Round] = &[
+    Round {
+        name: "raft-kill-leader",
+        what: "kill -9 the voter that leads, under reservations",
+        times: 50,
+        short: true,
+        bar: FAILOVER,
+        deed: Deed::KillLeader,
+    },
+    Round {
+        name: "raft-pause-leader",
+        what: "SIGSTOP the voter that leads, for a second to a minute",
+        times: 10,
+        short: false,
+        bar: FAILOVER,
+        deed: Deed::PauseLeader,
+    },
+    Round {
+        name: "raft-pause-follower",
+        what: "SIGSTOP a voter that follows, for a second to a minute",
+        times: 10,
+        short: false,
+        bar: FAILOVER,
+        deed: Deed::PauseFollower,
+    },
+    Round {
+        name: "raft-restart-storm",
+        what: "kill -9 nine times in a row, whoever, and start again at once",
+        times: 10,
+        short: false,
+        bar: AWAY,
+        deed: Deed::RestartStorm,
+    },
+    Round {
+        name: "raft-jump-clock",
+        what: "the clock of a running voter jumps an hour ahead or back (libfaketime)",
+        times: 10,
+        short: false,
+        bar: AWAY,
+        deed: Deed::JumpClock,
+    },
+    Round {
+        name: "raft-empty-voter",
+        what: "a voter loses its disk; a new one takes its place by a snapshot",
+        times: 10,
+        short: false,
+        bar: FAILOVER,
+        deed: Deed::EmptyVoter,
+    },
+    Round {
+        name: "raft-partition",
+        what: "the network between voters is cut, in one direction or both (network namespaces)",
+        times: 15,
+        short: false,
+        bar: AWAY,
+        deed: Deed::Partition,
+    },
+    Round {
+        name: "raft-fill-disk",
+        what: "the disk under a voter is full",
+        times: 6,
+        short: false,
+        bar: AWAY,
+        deed: Deed::FillDisk,
+    },
+];
+
+impl Round {
+    /// Whether it needs networks or disks of its own.
+    pub fn needs_namespaces(&self) -> bool {
+        self.deed.needs_namespaces()
+    }
+}
 
 const VOTER_COUNT: usize = 3;
-/// One in so many is back by itself, and the longest it takes to come back, in µs.
-const BACK_ONE_IN: u64 = 4;
-const BACK_US_MAX: u64 = 1_500_000;
-/// How long all is well before the next kill, in µs: at least, and by how much more at most.
-const WELL_US_MIN: u64 = 200_000;
-const WELL_US_MORE: u64 = 500_000;
-/// How long an election may take that nobody disturbs.
-const LEADER_WITHIN: Duration = Duration::from_secs(30);
-/// Until a new reservation succeeds, in µs: of 99 in 100 kills, and of all.
-const RECOVERED_P99_US_MAX: u64 = 2_000_000;
-const RECOVERED_US_MAX: u64 = 10_000_000;
 
-/// How the round is played.
+/// How a round is played.
 pub struct Options {
+    pub round: &'static Round,
     pub program: PathBuf,
     /// Where data and logs go; emptied first.
     pub dir: PathBuf,
-    pub kill_count: usize,
+    /// How often its deed is done.
+    pub times: usize,
     pub seed: u64,
+    /// How long a pause or a partition lasts at most.
+    pub span_max: Duration,
 }
 
 /// What is said of the round.
@@ -68,39 +156,47 @@ impl Outcome {
     }
 }
 
-/// One kill.
-struct Kill {
-    /// µs since the load began.
-    killed_at: u64,
-    /// Whether it came back by itself, whatever the others did; else it stayed dead until another led.
-    back: bool,
-    /// Terms that passed until somebody led: 1 when the first election found a leader, 0 when the old one goes on.
-    terms: u64,
-}
-
-/// Kills the leader so many times, and looks at everything.
+/// Goes where the deeds of these rounds can be done; the program may begin again for it.
 ///
 /// # Errors
-/// When the round cannot be carried through: nobody leads, a voter does not come back.
-pub async fn kill_leader(options: &Options) -> Result<Outcome, Failure> {
-    let began = Instant::now();
+/// When this machine does not let us.
+pub fn enter(rounds: &[Options]) -> Result<(), Failure> {
+    match rounds.iter().any(|it| it.round.needs_namespaces()) {
+        true => netns::enter(),
+        false => Ok(()),
+    }
+}
+
+/// Does the deed so many times, and looks at everything.
+///
+/// # Errors
+/// When the round cannot be begun, or its logs not be read.
+pub async fn play(options: &Options) -> Result<Outcome, Failure> {
+    let (began, round) = (Instant::now(), options.round);
     if options.dir.exists() {
         std::fs::remove_dir_all(&options.dir)?;
     }
-    let voters = Voters::start(&options.dir, &options.program, VOTER_COUNT).await?;
+    std::fs::create_dir_all(&options.dir)?;
+    let dir = options.dir.canonicalize()?;
+    let (places, settings) = round.deed.prepare(&dir, VOTER_COUNT)?;
+    let voters = Voters::start_at(&dir, &options.program, places, settings).await?;
     let floor = Floor::open(&voters.addresses(), AGENT_COUNT).await?;
     eprintln!(
-        "chaos: {NAME}: {VOTER_COUNT} voters and {AGENT_COUNT} agents are ready; {CLIENT_COUNT} clients begin"
+        "chaos: {}: {VOTER_COUNT} voters and {AGENT_COUNT} agents are ready; {CLIENT_COUNT} clients begin",
+        round.name
     );
     let load = Load::start(floor.clone(), options.seed);
-    let mut troubles = Vec::new();
-    let mut kills = Vec::new();
-    tokio::select! {
+    let (chance, span_max) = (Chance(options.seed), options.span_max);
+    let mut stage = Stage { voters, load, chance, dir, span_max };
+    let (mut troubles, mut blows) = (Vec::new(), Vec::new());
+    let struck = tokio::select! {
         biased;
-        failure = floor.keep() => troubles.push(failure.to_string()),
-        killed = kill_all(options, &voters, &load, &mut kills) => if let Err(failure) = killed {
-            troubles.push(format!("{failure}; {}", voters.told().await));
-        },
+        failure = floor.keep() => Err(failure),
+        struck = strike_all(options, &mut stage, &mut blows) => struck,
+    };
+    let Stage { voters, load, .. } = stage;
+    if let Err(failure) = struck {
+        troubles.push(format!("{failure}; {}", voters.told().await));
     }
     let lasted = load.now();
     let (deals, undecided) = load.end().await;
@@ -110,7 +206,7 @@ pub async fn kill_leader(options: &Options) -> Result<Outcome, Failure> {
             failed.push((promise, found.join("; ")));
         }
     };
-    check("a leader is found, and a voter comes back", troubles);
+    check("it recovers, and everybody comes back", troubles);
     check("every command is decided", undecided);
     check("every agent is free at the end", not_free(&floor).await);
     check("everything decided is published", voters.published().await.err().map(words).into_iter().collect());
@@ -120,13 +216,16 @@ pub async fn kill_leader(options: &Options) -> Result<Outcome, Failure> {
     voters.facts(|recorded| facts.extend(Fact::of(&recorded))).await?;
     let fact_count = facts.len();
     check("voters drain", voters.stop().await.err().map(words).into_iter().collect());
-    let recovered = recoveries(&kills, &deals, |_| true);
-    check("new reservations succeed in time", late(&recovered));
+    let recovered = recoveries(&blows, &deals, |_| true);
+    check("new reservations succeed in time", late(&recovered, round.bar));
     failed.extend(judge(&deals, facts));
 
-    let mut terms = BTreeMap::<u64, usize>::new();
-    for kill in &kills {
-        *terms.entry(kill.terms).or_default() += 1;
+    let (mut terms, mut kinds) = (BTreeMap::<u64, usize>::new(), BTreeMap::new());
+    for blow in &blows {
+        *terms.entry(blow.terms).or_default() += 1;
+        kinds
+            .entry(blow.kind)
+            .or_insert_with(|| spread(&recoveries(&blows, &deals, |other| other.kind == blow.kind)));
     }
     let granted_count = deals.iter().filter(|deal| deal.granted.is_some()).count();
     let slowest = deals.iter().map(|deal| deal.answered_at - deal.asked_at).max().unwrap_or(0);
@@ -134,14 +233,13 @@ pub async fn kill_leader(options: &Options) -> Result<Outcome, Failure> {
     let reasons: Vec<_> =
         failed.iter().map(|(promise, found)| json!({"promise": promise, "found": found})).collect();
     let line = json!({
-        "bench": "raft", "case": format!("kill-leader/kills={}", kills.len()), "round": NAME, "pass": pass,
+        "bench": "raft", "case": format!("{}/times={}", round.name, blows.len()), "round": round.name, "pass": pass,
         "ours": spread(&recovered),
-        "bar": {"p99_us": RECOVERED_P99_US_MAX, "max_us": RECOVERED_US_MAX},
-        "measured": "from kill -9 of the leader until the first reservation asked for after it is granted",
+        "bar": {"p99_us": round.bar.p99_us, "max_us": round.bar.max_us},
+        "measured": "from the blow until the first reservation asked for after it is granted",
         "figures": {
-            "kills": kills.len(), "kills_by_terms": terms,
-            "stays_dead": spread(&recoveries(&kills, &deals, |kill| !kill.back)),
-            "comes_back": spread(&recoveries(&kills, &deals, |kill| kill.back)), "clients": CLIENT_COUNT, "reservations": deals.len(),
+            "blows": blows.len(), "by_kind": kinds, "by_terms": terms,
+            "clients": CLIENT_COUNT, "reservations": deals.len(),
             "granted": granted_count, "granted_per_s": granted_count as u64 * 1_000_000 / lasted.max(1),
             "slowest_answer_us": slowest, "facts": fact_count,
             "state": agreed.ok().map(|(index, hash)| json!({"index": index, "hash": hash})),
@@ -157,67 +255,16 @@ fn words(failure: Failure) -> String {
     failure.to_string()
 }
 
-async fn kill_all(
-    options: &Options,
-    voters: &Voters,
-    load: &Arc<Load>,
-    kills: &mut Vec<Kill>,
-) -> Result<(), Failure> {
-    let mut chance = Chance(options.seed);
-    for nth in 1..=options.kill_count {
-        tokio::time::sleep(Duration::from_micros(WELL_US_MIN + chance.below(WELL_US_MORE))).await;
-        let leader = leader(voters).await?;
-        let term = term(leader).await;
-        let back = chance.below(BACK_ONE_IN) == 0;
-        let back_after = Duration::from_micros(chance.below(BACK_US_MAX));
-        let killed_at = load.now();
-        leader.signal(Signal::KILL)?;
-        let restart = async {
-            leader.gone().await;
-            tokio::time::sleep(back_after).await;
-            leader.start(voters.program())
-        };
-        let granted_at = if back {
-            let (granted_at, started) = tokio::join!(load.probe(), restart);
-            started?;
-            granted_at?
-        } else {
-            let granted_at = load.probe().await?;
-            leader.gone().await;
-            leader.start(voters.program())?;
-            granted_at
-        };
-        let Some(granted_at) = granted_at else {
-            kills.push(Kill { killed_at, back, terms: 0 });
-            let within = RECOVERED_WITHIN.as_secs();
-            return Err(Failure::new(format!("no reservation succeeded for {within} s after kill {nth}")));
-        };
-        voters.ready().await?;
-        let terms = self::term(self::leader(voters).await?).await.saturating_sub(term);
-        kills.push(Kill { killed_at, back, terms });
-        if nth % 10 == 0 || granted_at - killed_at > RECOVERED_P99_US_MAX {
-            let (name, ms) = (&leader.name, (granted_at - killed_at) / 1_000);
-            eprintln!("chaos: kill {nth}: {name}; a new reservation after {ms} ms, {terms} terms later");
+async fn strike_all(options: &Options, stage: &mut Stage, blows: &mut Vec<Blow>) -> Result<(), Failure> {
+    for nth in 1..=options.times {
+        let blow = options.round.deed.strike(stage).await;
+        let blow = blow.map_err(|failure| Failure::new(format!("blow {nth}: {failure}")))?;
+        blows.push(blow);
+        if nth % 10 == 0 {
+            eprintln!("chaos: {}: {nth} of {}", options.round.name, options.times);
         }
     }
     Ok(())
-}
-
-async fn leader(voters: &Voters) -> Result<&Process, Failure> {
-    let until = Instant::now() + LEADER_WITHIN;
-    loop {
-        if let Some(leader) = voters.leader().await {
-            return Ok(leader);
-        }
-        if Instant::now() > until {
-            return Err(Failure::new(format!("nobody leads for {} s", LEADER_WITHIN.as_secs())));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-async fn term(voter: &Process) -> u64 {
-    voter.metric("trunkline_agent_state_raft_term").await.unwrap_or(0.0) as u64
 }
 
 /// Agents who are not as they were before the load.
@@ -232,9 +279,9 @@ async fn not_free(floor: &Floor) -> Vec<String> {
     }
 }
 
-/// For each kill of these, the µs until the first reservation that was asked for after it was granted. A kill that nothing
+/// For each blow of these, the µs until the first reservation that was asked for after it was granted. A blow that nothing
 /// came after counts as long as was waited.
-fn recoveries(kills: &[Kill], deals: &[Deal], of: fn(&Kill) -> bool) -> Histogram<u64> {
+fn recoveries(blows: &[Blow], deals: &[Deal], of: impl Fn(&Blow) -> bool) -> Histogram<u64> {
     let granted = deals.iter().filter(|deal| deal.granted.is_some());
     let mut granted: Vec<_> = granted.map(|deal| (deal.asked_at, deal.answered_at)).collect();
     granted.sort_unstable();
@@ -247,9 +294,9 @@ fn recoveries(kills: &[Kill], deals: &[Deal], of: fn(&Kill) -> bool) -> Histogra
     let mut recovered = Histogram::new_with_bounds(1, 100_000_000, 3)
         .expect("the bounds are in order and the digits at most five");
     let longest = u64::try_from(RECOVERED_WITHIN.as_micros()).unwrap_or(u64::MAX);
-    for kill in kills.iter().filter(|kill| of(kill)) {
-        let after = granted.partition_point(|(asked_at, _)| *asked_at < kill.killed_at);
-        let took = granted.get(after).map_or(longest, |(_, answered_at)| answered_at - kill.killed_at);
+    for blow in blows.iter().filter(|blow| of(blow)) {
+        let after = granted.partition_point(|(asked_at, _)| *asked_at < blow.at);
+        let took = granted.get(after).map_or(longest, |(_, answered_at)| answered_at - blow.at);
         recovered.saturating_record(took);
     }
     recovered
@@ -260,20 +307,18 @@ fn spread(recovered: &Histogram<u64>) -> Value {
     json!({"count": recovered.len(), "p50_us": at(0.5), "p99_us": at(0.99), "max_us": recovered.max()})
 }
 
-fn late(recovered: &Histogram<u64>) -> Vec<String> {
-    let bars = [
-        ("p99", recovered.value_at_quantile(0.99), RECOVERED_P99_US_MAX),
-        ("max", recovered.max(), RECOVERED_US_MAX),
-    ];
+fn late(recovered: &Histogram<u64>, bar: Bar) -> Vec<String> {
+    let bars = [("p99", recovered.value_at_quantile(0.99), bar.p99_us), ("max", recovered.max(), bar.max_us)];
     let late = bars.into_iter().filter(|(_, took, bar)| took > bar);
     late.map(|(what, took, bar)| format!("{what} is {} ms, at most {} ms", took / 1_000, bar / 1_000))
         .collect()
 }
 
-/// Where the round keeps its data, beside that of the others.
-pub fn dir(of_all: &Path) -> PathBuf {
+/// Where a round keeps its data, beside that of the others.
+pub fn dir(of_all: &Path, round: &Round) -> PathBuf {
     let mut name = of_all.file_name().unwrap_or_default().to_owned();
-    name.push("-raft");
+    name.push("-");
+    name.push(round.name);
     of_all.with_file_name(name)
 }
 
@@ -283,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_asked_for_before_a_kill_is_no_recovery_however_late_it_is_answered() {
+    fn what_was_asked_for_before_a_blow_is_no_recovery_however_late_it_is_answered() {
         let granted = Some(Granted { token: 1, released_at: 0, released: true });
         let deal =
             |asked_at, answered_at, granted| Deal { offer: 0, agent: 0, asked_at, answered_at, granted };
@@ -295,11 +340,11 @@ mod tests {
             deal(400, 1_000, granted),
             deal(2_100, 2_150, granted),
         ];
-        let kill = |killed_at| Kill { killed_at, back: false, terms: 1 };
-        let recovered = recoveries(&[kill(100), kill(2_000)], &deals, |_| true);
+        let blow = |at| Blow { at, kind: "stays dead", terms: 1 };
+        let recovered = recoveries(&[blow(100), blow(2_000)], &deals, |_| true);
         assert_eq!((recovered.min(), recovered.max()), (150, 900));
-        assert_eq!(recoveries(&[kill(9_000)], &deals, |_| true).max() / 1_000_000, 60);
-        assert_eq!(recoveries(&[kill(100)], &deals, |kill| kill.back).len(), 0);
+        assert_eq!(recoveries(&[blow(9_000)], &deals, |_| true).max() / 1_000_000, 60);
+        assert_eq!(recoveries(&[blow(100)], &deals, |blow| blow.kind == "comes back").len(), 0);
     }
 
     #[test]
@@ -307,7 +352,7 @@ mod tests {
         let of = |values: &[u64]| {
             let mut all = Histogram::new_with_bounds(1, 100_000_000, 3).unwrap();
             values.iter().for_each(|value| all.saturating_record(*value));
-            late(&all)
+            late(&all, FAILOVER)
         };
         assert!(of(&[1_900_000; 10]).is_empty());
         assert_eq!(of(&[2_500_000; 10]).len(), 1);

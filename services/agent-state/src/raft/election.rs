@@ -1,0 +1,165 @@
+//! When this replica stands for election, and when a leader stops saying that it is there.
+//!
+//! openraft 0.9.25 draws its election time-out once a process, so that voters can split their votes for ever, and adds it to
+//! the lease of the leader that died. Here the time is drawn each time, and it counts from when a leader was last heard of.
+//! Before anybody is asked for a vote, a majority must have missed the leader too (pre-vote, Ongaro's dissertation, §9.6): a
+//! replica that was cut off comes back without a term that deposes a sound leader. And a leader that no majority answers goes
+//! silent (check-quorum, §6.2): where it can speak and not hear, the others would follow it for ever.
+//!
+//! What is absent: any say in who wins. That is openraft's: its voters keep the lease of a leader they heard of, and refuse
+//! whoever has less of the log.
+
+use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use openraft::ServerState;
+use tokio::time::Instant;
+
+use super::Consensus;
+use super::identify::Asker;
+use crate::config::Config;
+
+/// How often one that leads, or must not stand, looks at itself.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// At least how long an election is waited for before the next: two round trips with a write to a slow disk.
+const OUTCOME_TIME_MIN: Duration = Duration::from_millis(150);
+
+/// When a leader was last heard of, or somebody was given a vote. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub struct Pulse(Arc<Mutex<Instant>>);
+
+impl Pulse {
+    /// One that begins now.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    /// It was just now.
+    pub fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn last(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long ago it was.
+    pub fn silent(&self) -> Duration {
+        self.last().elapsed()
+    }
+}
+
+/// How long who waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// A leader not heard of for so long is missed. Also its lease: before, nobody gives a vote to another.
+    pub silent_max: Duration,
+    /// How much longer one waits before it stands, at most: chance, drawn each time.
+    window: Duration,
+}
+
+impl Timing {
+    /// As configured.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            silent_max: Duration::from_millis(config.election_ms),
+            window: Duration::from_millis(config.election_window_ms),
+        }
+    }
+
+    /// Some part of the window.
+    fn chance(&self) -> Duration {
+        // The standard library's hash keys differ from one call to the next; nothing better is needed.
+        let drawn = RandomState::new().hash_one(0u8) % 1_000;
+        self.window * u32::try_from(drawn).unwrap_or_default() / 1_000
+    }
+}
+
+impl Consensus {
+    /// Stands for election whenever it should, for as long as the replica runs. One whose clock is wrong does not stand, and
+    /// as the leader it goes silent: it is followed until the others miss it, like one that has died.
+    pub async fn campaign(&self) -> Infallible {
+        let mut asker = Asker::new(self);
+        loop {
+            let permitted = self.clocks.trust().permits().is_ok();
+            let (state, deserted, voting) = {
+                let metrics = self.raft.metrics();
+                let metrics = metrics.borrow();
+                let voting = metrics.membership_config.voter_ids().any(|id| id == self.node_id);
+                (metrics.state, self.quorum.silent(&metrics), voting)
+            };
+            self.raft.runtime_config().heartbeat(permitted && !deserted);
+            match state {
+                ServerState::Follower | ServerState::Candidate if permitted && voting => {}
+                state => {
+                    if state == ServerState::Leader {
+                        self.pulse.beat();
+                    }
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    continue;
+                }
+            }
+            let patience = self.timing.silent_max + self.timing.chance();
+            tokio::time::sleep_until(self.pulse.last() + patience).await;
+            if self.pulse.silent() < patience || self.leaving.load(Ordering::Relaxed) {
+                // It was heard of meanwhile; or somebody else had better stand.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                continue;
+            }
+            if self.missed_by_majority(&mut asker).await && self.clocks.trust().permits().is_ok() {
+                tracing::info!(silent_ms = self.pulse.silent().as_millis(), "stands for election");
+                if self.raft.trigger().elect().await.is_err() {
+                    // It has stopped, which others notice.
+                    return std::future::pending().await;
+                }
+            }
+            self.outcome().await;
+        }
+    }
+
+    /// Whether a majority of the voters, this one included, has heard of no leader for longer than its lease.
+    async fn missed_by_majority(&self, asker: &mut Asker) -> bool {
+        let Some(others) = self.others() else { return false };
+        let told = asker.ask_all(&others, Duration::ZERO).await;
+        // Voters of a version that does not tell keep the lease all the same.
+        let misses = |silent: Option<Duration>| silent.is_none_or(|silent| silent >= self.timing.silent_max);
+        let count = 1 + told.iter().filter(|it| misses(it.silent)).count();
+        count * 2 > others.len() + 1
+    }
+
+    /// Waits until somebody leads, for no longer than an election takes.
+    async fn outcome(&self) {
+        let mut metrics = self.raft.metrics();
+        let term = metrics.borrow().current_term;
+        let led = metrics.wait_for(|it| it.current_leader.is_some() && it.current_term > term);
+        let _ = tokio::time::timeout(OUTCOME_TIME_MIN + self.timing.chance(), led).await;
+    }
+
+    /// For how long this replica has heard of no leader; as the leader, for how long it has heard of no majority.
+    pub(super) fn silent(&self) -> Duration {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        match (metrics.state, metrics.millis_since_quorum_ack) {
+            (ServerState::Leader, Some(silent_ms)) => Duration::from_millis(silent_ms),
+            (ServerState::Leader, None) => Duration::ZERO,
+            _ => self.pulse.silent(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_is_drawn_each_time_and_stays_within_the_window() {
+        let config = Config { election_window_ms: 100, ..Config::default() };
+        let timing = Timing::of(&config);
+        let drawn: std::collections::BTreeSet<_> = (0..200).map(|_| timing.chance()).collect();
+        assert!(drawn.len() > 20, "{drawn:?}");
+        assert!(drawn.iter().all(|it| *it < Duration::from_millis(100)), "{drawn:?}");
+    }
+}
