@@ -260,7 +260,7 @@ pub async fn keep(config: &Config, consensus: &Consensus, component: &Component)
         let began =
             Began { at: Instant::now(), told: clocks.now(), wall: clocks.wall(), waited: started.elapsed() };
         let grace = if clocks.trust().waits() { GRACE } else { ANSWER_TIME_MAX };
-        let told = asker.ask_all(&others, grace).await;
+        let told = asker.ask_all(&others, grace, |told| (told.len() + 1) * 2 > others.len() + 1).await;
         let offsets = told.iter().map(|it| it.offset).collect();
         let compared = Compared { offsets, voter_count: others.len() + 1 };
         let before = clocks.compared(&compared, &began);

@@ -286,6 +286,8 @@ async fn watch(
             },
             // The sender lives as long as the replica.
             _ = trusted.changed() => {}
+            // That nothing is heard of a leader any more is no change of the replica.
+            () = tokio::time::sleep(PAUSE) => {}
         }
     }
 }

@@ -90,8 +90,8 @@ impl Load {
         let task = tokio::spawn(async move {
             let mut last = Instant::now();
             for number in 0.. {
-                let resource = format!("load/{number}");
-                client.acquire_lease(acquire(&resource, "nod_load")).await.unwrap();
+                let resource = format!("media/nod_load{number}");
+                client.acquire_lease(acquire(&resource, &format!("nod_load{number}"))).await.unwrap();
                 noted.lock().unwrap().add(resource, last.elapsed());
                 last = Instant::now();
                 // There may be 4,096 leases.

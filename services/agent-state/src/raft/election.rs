@@ -19,7 +19,7 @@ use openraft::ServerState;
 use tokio::time::Instant;
 
 use super::Consensus;
-use super::identify::Asker;
+use super::identify::{Asker, Told};
 use crate::config::Config;
 
 /// How often one that leads, or must not stand, looks at itself.
@@ -91,6 +91,7 @@ impl Consensus {
                 let voting = metrics.membership_config.voter_ids().any(|id| id == self.node_id);
                 (metrics.state, self.quorum.silent(&metrics), voting)
             };
+            self.speaks.store(permitted && !deserted, Ordering::Relaxed);
             self.raft.runtime_config().heartbeat(permitted && !deserted);
             match state {
                 ServerState::Follower | ServerState::Candidate if permitted && voting => {}
@@ -123,11 +124,10 @@ impl Consensus {
     /// Whether a majority of the voters, this one included, has heard of no leader for longer than its lease.
     async fn missed_by_majority(&self, asker: &mut Asker) -> bool {
         let Some(others) = self.others() else { return false };
-        let told = asker.ask_all(&others, Duration::ZERO).await;
         // Voters of a version that does not tell keep the lease all the same.
-        let misses = |silent: Option<Duration>| silent.is_none_or(|silent| silent >= self.timing.silent_max);
-        let count = 1 + told.iter().filter(|it| misses(it.silent)).count();
-        count * 2 > others.len() + 1
+        let misses = |it: &&Told| it.silent.is_none_or(|silent| silent >= self.timing.silent_max);
+        let enough = |told: &[Told]| (told.iter().filter(misses).count() + 1) * 2 > others.len() + 1;
+        enough(&asker.ask_all(&others, Duration::ZERO, enough).await)
     }
 
     /// Waits until somebody leads, for no longer than an election takes.
@@ -138,13 +138,16 @@ impl Consensus {
         let _ = tokio::time::timeout(OUTCOME_TIME_MIN + self.timing.chance(), led).await;
     }
 
-    /// For how long this replica has heard of no leader; as the leader, for how long it has heard of no majority.
+    /// Whether the leader this replica follows has not been heard of for so long that it is none.
+    pub(super) fn lost(&self) -> bool {
+        self.pulse.silent() > 2 * self.timing.silent_max
+    }
+
+    /// For how long this replica has heard of no leader. One that leads hears itself, unless it has gone silent.
     pub(super) fn silent(&self) -> Duration {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        match (metrics.state, metrics.millis_since_quorum_ack) {
-            (ServerState::Leader, Some(silent_ms)) => Duration::from_millis(silent_ms),
-            (ServerState::Leader, None) => Duration::ZERO,
+        match self.raft.metrics().borrow().state {
+            ServerState::Leader if self.speaks.load(Ordering::Relaxed) => Duration::ZERO,
+            ServerState::Leader => Duration::MAX,
             _ => self.pulse.silent(),
         }
     }

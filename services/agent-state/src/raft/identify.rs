@@ -56,8 +56,7 @@ pub struct Told {
     pub role: Role,
     /// Who leads as far as it knows.
     pub leader: Option<u64>,
-    /// For how long it has heard of no leader, or as the leader of no majority; `None` when it is of a version that does not
-    /// tell.
+    /// For how long it has heard of no leader; `None` when it is of a version that does not tell.
     pub silent: Option<Duration>,
     /// The last index it has applied.
     pub applied_index: u64,
@@ -139,8 +138,13 @@ impl Asker {
     }
 
     /// Asks the voters at all of these addresses at once, each at most for [`ANSWER_TIME_MAX`], and the rest at most for
-    /// `grace` once a majority of the group, this replica included, has answered. Gives what those told who tell, in any order.
-    pub async fn ask_all(&mut self, addresses: &[String], grace: Duration) -> Vec<Told> {
+    /// `grace` once `enough` have answered. Gives what those told who tell, in any order.
+    pub async fn ask_all(
+        &mut self,
+        addresses: &[String],
+        grace: Duration,
+        enough: impl Fn(&[Told]) -> bool,
+    ) -> Vec<Told> {
         self.clients.retain(|address, _| addresses.contains(address));
         let mut asked = JoinSet::new();
         for address in addresses {
@@ -154,11 +158,11 @@ impl Asker {
                 answered
             });
         }
-        let (mut told, voter_count) = (Vec::new(), addresses.len() + 1);
+        let mut told = Vec::new();
         let mut until = Instant::now() + ANSWER_TIME_MAX;
         while let Ok(Some(answered)) = tokio::time::timeout_at(until, asked.join_next()).await {
             told.extend(answered.ok().and_then(Result::ok).and_then(|it| it.told));
-            if (told.len() + 1) * 2 > voter_count {
+            if enough(&told) {
                 until = until.min(Instant::now() + grace);
             }
         }

@@ -107,6 +107,8 @@ pub struct Consensus {
     quorum: Quorum,
     pulse: Pulse,
     timing: Timing,
+    /// Whether it says that it is there, as the leader.
+    speaks: Arc<AtomicBool>,
     /// Held while an entry with commands is under way, and while the leadership is handed over.
     turn: Turn,
     /// Held while the members are changed or the leadership is handed over.
@@ -159,6 +161,7 @@ impl Consensus {
             quorum,
             pulse: Pulse::new(),
             timing: Timing::of(config),
+            speaks: Arc::new(AtomicBool::new(true)),
             turn,
             changing,
             leaving,
@@ -245,7 +248,17 @@ impl Consensus {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn propose_at(&self, command: api::LoggedCommand) -> Result<(u64, Reply), ProposeError> {
-        self.proposer.propose(command).await
+        self.proposer.propose(command).await.map_err(|error| self.as_of_now(error))
+    }
+
+    /// A leader that was not heard of for long is none to send anybody to.
+    fn as_of_now(&self, error: ProposeError) -> ProposeError {
+        match error {
+            ProposeError::NotLeader { .. } if self.lost() => {
+                ProposeError::NotLeader { leader: String::new() }
+            }
+            other => other,
+        }
     }
 
     /// Has a command taken along in the next entry, or soon in one of its own; nobody hears what comes of it.
@@ -265,7 +278,7 @@ impl Consensus {
             Ok(_) => Ok(()),
             Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward))) => {
                 let leader = forward.leader_node.map(|node| node.addr).unwrap_or_default();
-                Err(ProposeError::NotLeader { leader })
+                Err(self.as_of_now(ProposeError::NotLeader { leader }))
             }
             Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => Err(ProposeError::NoQuorum),
             Err(RaftError::Fatal(error)) => Err(ProposeError::Stopped(error.to_string())),
@@ -276,7 +289,8 @@ impl Consensus {
     pub fn standing(&self) -> Standing {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
-        let leader = match (&metrics.running_state, metrics.current_leader) {
+        let leader_id = metrics.current_leader.filter(|id| *id == self.node_id || !self.lost());
+        let leader = match (&metrics.running_state, leader_id) {
             (Err(fatal), _) => Leader::Stopped(fatal.to_string()),
             (Ok(()), Some(id)) if id == self.node_id && metrics.state == ServerState::Leader => {
                 Leader::Me { term: metrics.current_term }
@@ -295,7 +309,7 @@ impl Consensus {
         };
         Standing {
             leader,
-            leader_id: metrics.current_leader,
+            leader_id,
             role,
             term: metrics.current_term,
             last_index: metrics.last_log_index.unwrap_or_default(),
