@@ -2,8 +2,8 @@
 //!
 //! openraft 0.9.25 draws its election time-out once a process, so that voters can split their votes for ever, and adds it to
 //! the lease of the leader that died. Here the time is drawn each time, and it counts from when a leader was last heard of.
-//! Before anybody is asked for a vote, a majority must have missed the leader too (pre-vote, Ongaro's dissertation, §9.6): a
-//! replica that was cut off comes back without a term that deposes a sound leader. And a leader that no majority answers goes
+//! Before anybody is asked for a vote, a majority must have missed the leader too, and have no more of the log (pre-vote, Ongaro's
+//! dissertation, §9.6): a replica that was cut off comes back without a term that deposes a sound leader. And a leader that no majority answers goes
 //! silent (check-quorum, §6.2): where it can speak and not hear, the others would follow it for ever.
 //!
 //! What is absent: any say in who wins. That is openraft's: its voters keep the lease of a leader they heard of, and refuse
@@ -110,7 +110,7 @@ impl Consensus {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 continue;
             }
-            if self.missed_by_majority(&mut asker).await && self.clocks.trust().permits().is_ok() {
+            if self.wanted(&mut asker).await && self.clocks.trust().permits().is_ok() {
                 tracing::info!(silent_ms = self.pulse.silent().as_millis(), "stands for election");
                 if self.raft.trigger().elect().await.is_err() {
                     // It has stopped, which others notice.
@@ -121,11 +121,15 @@ impl Consensus {
         }
     }
 
-    /// Whether a majority of the voters, this one included, has heard of no leader for longer than its lease.
-    async fn missed_by_majority(&self, asker: &mut Asker) -> bool {
+    /// Whether a majority of the voters, this one included, has heard of no leader for longer than its lease, and has no more
+    /// of the log than this one. Who stood with less would be refused, and leave a term behind that the right one has to
+    /// get past.
+    async fn wanted(&self, asker: &mut Asker) -> bool {
         let Some(others) = self.others() else { return false };
-        // Voters of a version that does not tell keep the lease all the same.
-        let misses = |it: &&Told| it.silent.is_none_or(|silent| silent >= self.timing.silent_max);
+        let own = self.log_end();
+        // Voters of a version that does not tell decide all the same, by their votes.
+        let misses =
+            |it: &&Told| it.silent.is_none_or(|silent| silent >= self.timing.silent_max && it.log_end <= own);
         let enough = |told: &[Told]| (told.iter().filter(misses).count() + 1) * 2 > others.len() + 1;
         enough(&asker.ask_all(&others, Duration::ZERO, enough).await)
     }
@@ -136,6 +140,11 @@ impl Consensus {
         let term = metrics.borrow().current_term;
         let led = metrics.wait_for(|it| it.current_leader.is_some() && it.current_term > term);
         let _ = tokio::time::timeout(OUTCOME_TIME_MIN + self.timing.chance(), led).await;
+    }
+
+    /// Term and index of the last entry of this replica's log.
+    pub(super) fn log_end(&self) -> (u64, u64) {
+        self.wal.memory().last_log_id().map_or((0, 0), |id| (id.leader_id.term, id.index))
     }
 
     /// Whether the leader this replica follows has not been heard of for so long that it is none.

@@ -58,6 +58,8 @@ pub struct Told {
     pub leader: Option<u64>,
     /// For how long it has heard of no leader; `None` when it is of a version that does not tell.
     pub silent: Option<Duration>,
+    /// Term and index of the last entry of its log.
+    pub log_end: (u64, u64),
     /// The last index it has applied.
     pub applied_index: u64,
     /// The digest of its state at that index, in hexadecimal; empty unless it was asked for.
@@ -107,6 +109,7 @@ async fn ask(
         role,
         leader: Some(answer.leader_node_id).filter(|id| *id != 0),
         silent: answer.silent_ms.map(Duration::from_millis),
+        log_end: (answer.last_log_term, answer.last_log_index),
         applied_index: answer.applied_index,
         state_hash: answer.state_hash,
         members: answer.members.into_iter().map(member).collect(),

@@ -40,6 +40,7 @@ pub use self::transfer::{HandedOver, TakeOverError};
 use self::types::Raft;
 use crate::clocks::Clocks;
 use crate::config::Config;
+use crate::store::wal::Wal;
 use crate::store::{MachineStore, Store};
 
 /// Why a replica does not run.
@@ -101,6 +102,7 @@ pub struct Consensus {
     cluster: String,
     node_id: u64,
     machine: MachineStore,
+    wal: Wal,
     proposer: Proposer,
     clocks: Clocks,
     reach: Reach,
@@ -144,7 +146,7 @@ impl Consensus {
         let Store { node_id, wal, machine, .. } = store;
         let reach = Reach::default();
         let peers = network::Peers { cluster: config.cluster.clone(), node_id, reach: reach.clone() };
-        let raft = Raft::new(node_id, raft_config, peers, wal, machine.clone()).await?;
+        let raft = Raft::new(node_id, raft_config, peers, wal.clone(), machine.clone()).await?;
         let quorum = Quorum::new(Duration::from_millis(2 * config.election_ms));
         let (turn, changing, leaving) = (Turn::default(), Arc::default(), Arc::default());
         let time_max = Duration::from_millis(config.propose_timeout_ms);
@@ -155,6 +157,7 @@ impl Consensus {
             cluster,
             node_id,
             machine,
+            wal,
             proposer,
             clocks,
             reach,

@@ -102,6 +102,7 @@ impl RaftService for Server {
         let standing = consensus.standing();
         let member = |Member { node_id, address, voting }| api::RaftMember { node_id, address, voting };
         let members = consensus.members().into_iter().map(member).collect();
+        let (last_log_term, last_log_index) = consensus.log_end();
         let (applied_index, state_hash) = consensus.applied(request.hashed).await;
         Ok(Response::new(api::IdentifyResponse {
             node_id: consensus.node_id,
@@ -118,6 +119,8 @@ impl RaftService for Server {
             leader_node_id: standing.leader_id.unwrap_or_default(),
             state_hash,
             members,
+            last_log_term,
+            last_log_index,
             silent_ms: Some(u64::try_from(consensus.silent().as_millis()).unwrap_or(u64::MAX)),
             // Read last: who asks takes it for the middle of the round trip, and the way back is short.
             answered_at_ms: consensus.clocks.wall().0,

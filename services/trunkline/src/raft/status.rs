@@ -313,7 +313,20 @@ mod tests {
             let told = told.map(|(id, role, term, leader, applied_index, hash, offset)| {
                 let (offset, state_hash) = (Millis(offset), hash.to_owned());
                 let members = Vec::new();
-                (id, Told { offset, term, role, leader, silent: None, applied_index, state_hash, members })
+                (
+                    id,
+                    Told {
+                        offset,
+                        term,
+                        role,
+                        leader,
+                        silent: None,
+                        log_end: (0, 0),
+                        applied_index,
+                        state_hash,
+                        members,
+                    },
+                )
             });
             if let Ok((_, told)) = &told {
                 seen.note(place, told);
