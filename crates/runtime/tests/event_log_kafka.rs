@@ -20,6 +20,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use trunkline_domain::vocabulary::{Cell, LogName, Position};
 use trunkline_runtime::event_log::contract::{
     CELL, LOG, Limits, LogUnderTest, append, everything, payloads, reader, record, record_of, take,
+    within_a_minute,
 };
 use trunkline_runtime::event_log::kafka::{TopicShape, check, create};
 use trunkline_runtime::event_log::{KafkaLog, KafkaOpenError, KafkaOptions, LogError, ReadFrom, SharedLog};
@@ -302,10 +303,13 @@ async fn a_record_too_large_for_the_broker_fails_what_is_behind_it_and_leaves_no
     // refuses, by a lane of its own.
     alter(&options, "max.message.bytes", "2000").await;
     let mut taken = 0;
-    while log.append(LOG, CELL, record_of("asks", 1, taken, vec![b'x'; 100_000])).unwrap().await.is_ok() {
-        taken += 1;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    within_a_minute(async {
+        while log.append(LOG, CELL, record_of("asks", 1, taken, vec![b'x'; 100_000])).unwrap().await.is_ok() {
+            taken += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
     append(&log, record(0, "0")).await;
     append(&log, record_of("b", 1, 0, "")).await;
     kafka.stall(LOG, CELL);

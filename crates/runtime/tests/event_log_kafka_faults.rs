@@ -166,8 +166,8 @@ async fn appends_that_no_broker_took_in_time_fail_together_and_leave_no_gap() {
         append(&log, record_of("a", epoch, 0, "")).await;
         let mut tickets = Vec::new();
         let mut sequence = 0;
-        // The broker stops in the middle of what is under way.
-        while sequence < 200 {
+        // The broker stops in the middle of what is under way, and there is something behind it that it never sees.
+        while sequence < 240 {
             sequence += 1;
             tickets.push((sequence, log.append(LOG, CELL, record_of("a", epoch, sequence, "x")).unwrap()));
             if sequence == 40 * epoch {
@@ -186,7 +186,7 @@ async fn appends_that_no_broker_took_in_time_fail_together_and_leave_no_gap() {
                 Err(error) => panic!("{error}"),
             }
         }
-        let refused = log.append(LOG, CELL, record_of("a", epoch, 201, "")).map(|_| ());
+        let refused = log.append(LOG, CELL, record_of("a", epoch, 241, "")).map(|_| ());
         assert!(matches!(refused, Err(LogError::Interrupted { .. })), "{refused:?}");
         brokers.signal(brokers.port(), "-CONT");
     }

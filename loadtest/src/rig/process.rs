@@ -81,16 +81,20 @@ impl fmt::Display for State {
 /// Whether a process runs that was started with this word on its command line: ids are used again.
 pub(super) fn runs_with(pid: i32, word: &str) -> bool {
     let Ok(words) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
-    if words.is_empty() {
-        // Between fork and the new program's first step there are no words yet; a dead child has none any more, and one
-        // that dies loses them before it lets go of its files and ports. It is dead when its last thread is.
-        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
-        let stats = threads.flatten().filter_map(|it| std::fs::read_to_string(it.path().join("stat")).ok());
-        let mut states = stats.filter_map(|stat| stat.rsplit_once(')')?.1.trim_start().chars().next());
-        return states.any(|state| !matches!(state, 'Z' | 'X'));
+    if words.split(|byte| *byte == 0).any(|it| it == word.as_bytes()) {
+        return true;
     }
-    words.split(|byte| *byte == 0).any(|it| it == word.as_bytes())
+    // Between fork and the new program's first step there are no words yet. One that dies loses them, the last ones first
+    // and the zero behind them, and its first thread ends, before its last one lets go of files and ports.
+    let Some(stat) = stat(pid) else { return false };
+    let number = |field: usize| stat.get(field).and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
+    let dies = number(6) & PF_EXITING != 0 && words.last() != Some(&0);
+    let ended = matches!(stat.first().map(String::as_str), None | Some("Z" | "X"));
+    (words.is_empty() || dies) && (!ended || number(17) > 1)
 }
+
+/// Of a thread that is on its way out (`include/linux/sched.h`).
+const PF_EXITING: u64 = 4;
 
 impl Process {
     /// Starts it. What it logs is put behind what it logged before.
@@ -265,9 +269,65 @@ impl Process {
 
 /// CPU time that a process has used, user and system, in ms; `None` when it does not run.
 pub(crate) fn cpu_ms(pid: impl fmt::Display) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Behind the name in parentheses: state is field 3, utime 14, stime 15, in ticks of 10 ms (proc(5)).
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let fields = stat(pid)?;
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(ticks * 10)
+}
+
+/// Fields of `/proc/PID/stat` from the third on, the first behind the name in parentheses: state is at 0, flags at 6,
+/// utime at 11, stime at 12, both in ticks of 10 ms, num_threads at 17 (proc(5)); `None` when there is no such process.
+fn stat(pid: impl fmt::Display) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit_once(')')?.1.split_whitespace().map(ToOwned::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const CHILD: &str = "TRUNKLINE_TEST_HELD_PORT";
+    const CASE: &str = "rig::process::tests::the_child_holds_a_port";
+
+    /// Not a case of its own: what is killed. Its memory is what takes a while to give back.
+    #[test]
+    fn the_child_holds_a_port() {
+        if std::env::var_os(CHILD).is_none() {
+            return;
+        }
+        let memory = std::hint::black_box(vec![1_u8; 200 << 20]);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        println!("\nport {}", listener.local_addr().unwrap().port());
+        // With so many threads the first is not the last to end.
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| std::thread::sleep(Duration::from_secs(memory.len() as u64)));
+            }
+        });
+    }
+
+    #[test]
+    fn a_killed_process_runs_until_it_has_let_go_of_its_port() {
+        for _ in 0..5 {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", CASE, "--nocapture"])
+                .env(CHILD, "1")
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let pid = i32::try_from(child.id()).unwrap();
+            let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+            let port = said.find_map(|line| line.strip_prefix("port ")?.parse::<u16>().ok()).unwrap();
+            assert!(runs_with(pid, CASE));
+            child.kill().unwrap();
+            while runs_with(pid, CASE) {
+                std::thread::yield_now();
+            }
+            let free = TcpListener::bind(("127.0.0.1", port)).map(drop);
+            child.wait().unwrap();
+            free.unwrap();
+        }
+    }
 }

@@ -99,10 +99,13 @@ impl Brokers {
         self.dir.path().join((nth.unwrap() + 1).to_string())
     }
 
-    /// Sends a signal to the broker that listens at this port.
+    /// Sends a signal to the broker that listens at this port; when that is to stop, waits until it has.
     pub fn signal(&self, port: i32, signal: &str) {
         let pid = std::fs::read_to_string(self.node(port).join("pid")).unwrap();
         assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success());
+        while signal == "-STOP" && !stopped(pid.trim()) {
+            std::thread::yield_now();
+        }
     }
 
     /// The port of the only broker.
@@ -119,6 +122,13 @@ impl Drop for Brokers {
     fn drop(&mut self) {
         self.down();
     }
+}
+
+/// Whether every thread of a process stands still (proc(5)).
+fn stopped(pid: &str) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut stats = threads.flatten().filter_map(|it| std::fs::read_to_string(it.path().join("stat")).ok());
+    stats.all(|stat| stat.rsplit_once(')').unwrap().1.trim_start().starts_with('T'))
 }
 
 /// Runs `./dev kafka`; its last line.

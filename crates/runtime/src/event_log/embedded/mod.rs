@@ -197,7 +197,9 @@ impl EmbeddedLog {
         for partition in self.partitions.iter().filter(|partition| partition.ended().is_none()) {
             partition.end(LogError::Closed { log: partition.log, cell: partition.cell });
         }
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(lock) = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            open::let_go(&lock);
+        }
     }
 
     fn partition(&self, log: LogName, cell: Cell) -> Result<&Arc<Partition>, LogError> {

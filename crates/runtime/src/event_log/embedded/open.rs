@@ -138,6 +138,13 @@ pub fn take_lock(dir: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
+/// Gives the lock back. To close the file is not enough: a child that is being started has it open too, for as long as it
+/// takes to become another program.
+pub fn let_go(lock: &File) {
+    // What fails here ends with the process.
+    let _ = rustix::fs::flock(lock, FlockOperation::Unlock);
+}
+
 /// What the `CLUSTER` file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -246,4 +253,22 @@ fn repair(dir: &Path, log: LogName, cell: Cell, mut survey: Survey) -> io::Resul
     file.sync_all()?;
     disk.sync_dir(dir)?;
     Ok(survey)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_was_given_back_is_free_though_somebody_has_the_file_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = take_lock(dir.path()).unwrap();
+        // As a child that was forked has it.
+        let inherited = lock.try_clone().unwrap();
+        assert!(matches!(take_lock(dir.path()), Err(OpenError::Locked { .. })));
+        let_go(&lock);
+        drop(lock);
+        take_lock(dir.path()).unwrap();
+        drop(inherited);
+    }
 }
