@@ -20,6 +20,12 @@ pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// The deadline of a request whose caller sets none.
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
+/// How long a server that is asked to end waits for what is under way. A connection to somebody who is gone without a word
+/// has something under way for ever.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+/// How often a connection is asked whether somebody is there, and how long the answer may take.
+const ALIVE_EVERY: Duration = Duration::from_secs(20);
+const ALIVE_WITHIN: Duration = Duration::from_secs(5);
 /// How long a connection may take to be made.
 pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 /// The metadata key of the machine-readable reason.
@@ -36,7 +42,8 @@ pub enum ServeError {
     Serve(#[source] tonic::transport::Error),
 }
 
-/// Serves `routes` and `grpc.health.v1.Health` on an open socket until shutdown begins, then finishes what is under way.
+/// Serves `routes` and `grpc.health.v1.Health` on an open socket until shutdown begins, then finishes what is under way,
+/// for no longer than [`DRAIN_TIME_MAX`].
 ///
 /// The health service answers for the process as a whole (service name empty) as `health` has it.
 ///
@@ -66,14 +73,23 @@ pub async fn serve(
     };
     let server = Server::builder()
         .timeout(REQUEST_TIME_MAX)
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_interval(Some(ALIVE_EVERY))
+        .http2_keepalive_timeout(Some(ALIVE_WITHIN))
         .trace_fn(|request| tracing::debug_span!("rpc", method = request.uri().path()))
         .add_routes(routes.add_service(health_server))
         .serve_with_incoming_shutdown(incoming, shutdown.begun());
+    let overdue = async {
+        shutdown.begun().await;
+        tokio::time::sleep(DRAIN_TIME_MAX).await;
+    };
     tokio::select! {
         biased;
         served = server => served.map_err(ServeError::Serve),
         () = report => Ok(()),
+        () = overdue => {
+            tracing::warn!("ends with connections that somebody neither uses nor closes");
+            Ok(())
+        }
     }
 }
 
@@ -88,14 +104,27 @@ pub fn channel(address: &str) -> Channel {
 
 /// As [`channel`], with another default deadline.
 pub fn channel_with_deadline(address: &str, deadline: Duration) -> Channel {
+    endpoint(address, deadline).connect_lazy()
+}
+
+/// As [`channel`], with a connection that is given up when nobody has answered on it for `silent_max`, as after a network was
+/// cut: TCP alone would go on trying on it at ever longer intervals.
+pub fn channel_given_up_after(address: &str, silent_max: Duration) -> Channel {
+    endpoint(address, DEADLINE_DEFAULT)
+        .http2_keep_alive_interval(silent_max / 2)
+        .keep_alive_timeout(silent_max / 2)
+        .connect_timeout(silent_max)
+        .connect_lazy()
+}
+
+fn endpoint(address: &str, deadline: Duration) -> Endpoint {
     let uri = uri_of(address).unwrap_or_else(|| Uri::from_static("http://address.invalid:1"));
     Endpoint::from(uri)
         .connect_timeout(CONNECT_TIME_MAX)
         .timeout(deadline)
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(5))
-        .connect_lazy()
+        .http2_keep_alive_interval(ALIVE_EVERY)
+        .keep_alive_timeout(ALIVE_WITHIN)
 }
 
 fn uri_of(address: &str) -> Option<Uri> {

@@ -21,6 +21,9 @@ const STORM_PAUSE_US: u64 = 400_000;
 /// How long a clock stays wrong.
 const WRONG: Duration = Duration::from_secs(4);
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+/// Who is cut off from both others, in both directions.
+const LEADER_ALONE: &str = "leader alone";
+const FOLLOWER_ALONE: &str = "follower alone";
 /// The size of the disk that is filled, and how long its voter may take to notice.
 const DISK: &str = "64m";
 const NOTICED_WITHIN: Duration = Duration::from_secs(20);
@@ -214,20 +217,32 @@ async fn empty_voter(stage: &mut Stage) -> Struck {
     let (voter, leads) = stage.anybody().await?;
     let node_id = stage.node_id(&voter.grpc).await?;
     let at = stage.load.now();
+    begin_anew(stage, &voter, Some(&node_id)).await?;
+    Ok((at, if leads { "leader" } else { "follower" }))
+}
+
+/// Has a new replica where a voter was, without anything that one had.
+async fn begin_anew(stage: &Stage, voter: &Process, replaced: Option<&str>) -> Result<(), Failure> {
     voter.kill().await?;
     // Not the event log beside it, which is the cluster's.
     fs::remove_dir_all(voter.data.join("agent-state"))?;
     stage.recovered().await?;
     voter.start(stage.voters.program())?;
-    add(stage, &voter.grpc, Some(&node_id)).await?;
-    Ok((at, if leads { "leader" } else { "follower" }))
+    add(stage, &voter.grpc, replaced).await
 }
 
-/// Makes who answers there a voter. Asked again until somebody answers there.
+/// Makes who answers there a voter.
 async fn add(stage: &Stage, address: &str, replaced: Option<&str>) -> Result<(), Failure> {
-    let voters = stage.voters.addresses().join(",");
-    let mut words = vec!["raft", "add", address, "--voters", &voters];
+    let mut words = vec!["add", address];
     words.extend(replaced.iter().flat_map(|id| ["--replace", id]));
+    change(stage, &words).await
+}
+
+/// Changes who belongs to the voters. Asked again as an operator would: nobody may answer there yet, or one was asked that
+/// takes itself for the leader still.
+async fn change(stage: &Stage, words: &[&str]) -> Result<(), Failure> {
+    let voters = stage.voters.addresses().join(",");
+    let words = [&["raft"], words, &["--voters", &voters]].concat();
     let until = Instant::now() + NOTICED_WITHIN;
     loop {
         let output = stage.voters.trunkline.run(&words).await?;
@@ -235,13 +250,15 @@ async fn add(stage: &Stage, address: &str, replaced: Option<&str>) -> Result<(),
             return Ok(());
         }
         if Instant::now() > until {
-            return Err(Failure::new(format!("could not add {address}: {}", output.stderr.trim())));
+            let said = output.stderr.trim();
+            return Err(Failure::new(format!("`trunkline {}` failed: {said}", words.join(" "))));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// The network between voters is cut, not that to those who ask.
+/// The network between voters is cut, not that to those who ask. Meanwhile the leadership is handed over, or who is cut off is
+/// taken out of the cluster; it comes back as a replica that is no member, and then as a new one.
 async fn partition(stage: &mut Stage) -> Struck {
     let (voter, leads) = stage.anybody().await?;
     let places = &stage.voters.processes;
@@ -251,8 +268,8 @@ async fn partition(stage: &mut Stage) -> Struck {
     let speaks: Vec<Cut> = others.iter().map(|to| Cut { from: own, to: *to }).collect();
     let hears: Vec<Cut> = others.iter().map(|from| Cut { from: *from, to: own }).collect();
     let (cuts, kind) = match (stage.chance.below(4), leads) {
-        (0, true) => ([speaks, hears].concat(), "leader alone"),
-        (0, false) => ([speaks, hears].concat(), "follower alone"),
+        (0, true) => ([speaks, hears].concat(), LEADER_ALONE),
+        (0, false) => ([speaks, hears].concat(), FOLLOWER_ALONE),
         (1, true) => (speaks, "leader mute"),
         (1, false) => (speaks, "follower mute"),
         (2, true) => (hears, "leader deaf"),
@@ -263,16 +280,35 @@ async fn partition(stage: &mut Stage) -> Struck {
         }
     };
     let span = stage.span();
+    let node_id = stage.node_id(&voter.grpc).await?;
+    let asked = stage.chance.below(3);
     let at = stage.load.now();
     cuts.iter().try_for_each(|cut| cut.begin())?;
-    let (recovered, ()) = tokio::join!(stage.recovered(), tokio::time::sleep(span));
-    // What changes while the network is cut: the leadership, if it can.
-    if stage.once_in(3) {
-        let voters = stage.voters.addresses().join(",");
-        let _ = stage.voters.trunkline.run(&["raft", "transfer", "--voters", &voters]).await?;
-    }
+    let kind = match (asked, kind) {
+        (0, LEADER_ALONE) => "leader alone, removed",
+        (0, FOLLOWER_ALONE) => "follower alone, removed",
+        (_, kind) => kind,
+    };
+    let removed = kind.ends_with("removed");
+    let meanwhile = async {
+        if removed {
+            return change(stage, &["remove", &node_id]).await;
+        }
+        if asked == 1 {
+            // Whether it can be is not the point.
+            let voters = stage.voters.addresses().join(",");
+            stage.voters.trunkline.run(&["raft", "transfer", "--voters", &voters]).await?;
+        }
+        Ok(())
+    };
+    let (recovered, changed, ()) = tokio::join!(stage.recovered(), meanwhile, tokio::time::sleep(span));
     cuts.iter().try_for_each(|cut| cut.end())?;
     recovered?;
+    changed?;
+    if removed {
+        stage.well().await;
+        begin_anew(stage, &voter, None).await?;
+    }
     Ok((at, kind))
 }
 

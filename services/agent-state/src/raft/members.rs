@@ -254,7 +254,10 @@ impl Consensus {
     }
 
     fn ensure_leads(&self) -> Result<(), ChangeError> {
-        match self.standing().leader {
+        let standing = self.standing();
+        match standing.leader {
+            // Cut off, the others have another by now, and whoever asks is to look for it.
+            Leader::Me { .. } if standing.deserted => Err(ChangeError::NotLeader { leader: String::new() }),
             Leader::Me { .. } => Ok(self.clocks.trust().permits()?),
             Leader::Other { address } => Err(ChangeError::NotLeader { leader: address }),
             Leader::Nobody => Err(ChangeError::NotLeader { leader: String::new() }),

@@ -32,6 +32,8 @@ use super::types::TypeConfig;
 pub const MESSAGE_BYTES_MAX: usize = 32 << 20;
 /// The shortest deadline of a message: openraft's heartbeat deadline is too tight for a busy machine of two cores.
 const DEADLINE_MIN: Duration = Duration::from_millis(500);
+/// A connection on which nobody has answered for so long is made anew.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(2);
 
 /// How long a voter may leave everything unanswered before a line says so: a message that is late, or a restart that is
 /// over at once, is nothing to tell.
@@ -74,7 +76,7 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
 
 /// A client of whoever answers at an address.
 pub fn client(address: &str) -> RaftServiceClient<Channel> {
-    RaftServiceClient::new(grpc::channel(address))
+    RaftServiceClient::new(grpc::channel_given_up_after(address, GIVEN_UP_AFTER))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
