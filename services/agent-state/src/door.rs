@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prost::Message;
 use tonic::Status;
 use trunkline_domain::agent_state::{
-    Action, Command, Device, Done, QueuePolicy, Rejection, Roster, Wish, WishAnswer,
+    Action, Command, Device, Done, FEATURE_LEVEL, QueuePolicy, Rejection, Roster, Wish, WishAnswer,
 };
 use trunkline_domain::vocabulary::{Cell, Epoch, IdError, Millis, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
@@ -174,6 +174,10 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
         Logged::OutboxAdvance(it) => {
             (it.command_id, Action::AdvancePublished { through: it.published_raft_index, term: it.term })
         }
+        Logged::FeatureLevelRaise(it) => match it.feature_level {
+            level @ 0..=FEATURE_LEVEL => (it.command_id, Action::RaiseFeatureLevel { level }),
+            _ => return Err(DoorError::Field { field: "feature_level", problem: "is not known here" }),
+        },
     })
 }
 
@@ -286,6 +290,7 @@ impl Refusal for Refused<'_> {
             | Rejection::AlreadyReserved { .. }
             | Rejection::InWrapUp
             | Rejection::NotInWrapUp
+            | Rejection::Unreachable
             | Rejection::WrongCell
             | Rejection::ContactReserved { .. }
             | Rejection::NoSuchReservation

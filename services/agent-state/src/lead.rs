@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use trunkline_domain::agent_state::{QueuePolicy, Reply, Roster};
+use trunkline_domain::agent_state::{FEATURE_LEVEL, QueuePolicy, Reply, Roster};
 use trunkline_domain::directory::Directory;
 use trunkline_domain::facts::DirectoryFact;
 use trunkline_domain::kernel::Projection;
@@ -17,7 +17,7 @@ use trunkline_runtime::health::Component;
 use trunkline_runtime::mint::Mint;
 
 use crate::outbox::{Outbox, OutboxError};
-use crate::raft::{Consensus, ProposeError};
+use crate::raft::{ANSWER_TIME_MAX, Asker, Consensus, ProposeError};
 
 /// The pause before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -42,7 +42,13 @@ impl Leading {
     /// Does the leader's duties. Dropped when the term is over.
     pub async fn run(self) {
         tracing::info!(term = self.term, "leads agent-state");
-        tokio::join!(self.announce(), self.keep_time(), self.publish(), self.follow_directory());
+        tokio::join!(
+            self.announce(),
+            self.raise_feature_level(),
+            self.keep_time(),
+            self.publish(),
+            self.follow_directory()
+        );
     }
 
     /// Proposes a command of the leader's own.
@@ -67,6 +73,29 @@ impl Leading {
         while let Err(error) = self.consensus.move_to(&self.address).await {
             tracing::warn!(%error, "could not record the address of this replica");
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Makes the newest rules hold once every voter's program knows them: one that does not would stop at the command,
+    /// and so would the group if that were a majority.
+    async fn raise_feature_level(&self) {
+        let mut asker = Asker::new(&self.consensus);
+        while self.consensus.feature_level() < FEATURE_LEVEL {
+            let others = self.consensus.others().unwrap_or_default();
+            let told = asker.ask_all(&others, ANSWER_TIME_MAX).await;
+            let known = told.iter().filter(|it| it.feature_level >= FEATURE_LEVEL).count() == others.len();
+            let raise =
+                api::FeatureLevelRaise { command_id: self.command_id(), feature_level: FEATURE_LEVEL };
+            match known {
+                true => match self.propose(Logged::FeatureLevelRaise(raise)).await {
+                    Ok(_) => tracing::info!(feature_level = FEATURE_LEVEL, "newer rules hold"),
+                    Err(error) => {
+                        tracing::debug!(%error, "newer rules were not taken");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
+                false => tokio::time::sleep(PAUSE).await,
+            }
         }
     }
 

@@ -313,7 +313,7 @@ mod tests {
             let told = row.ok_or("refused".to_owned());
             let told = told.map(|(id, role, term, leader, applied_index, hash, offset)| {
                 let (offset, state_hash) = (Millis(offset), hash.to_owned());
-                (id, Told { offset, term, role, leader, applied_index, state_hash })
+                (id, Told { offset, term, role, leader, applied_index, state_hash, feature_level: 0 })
             });
             if let Ok((_, told)) = &told {
                 seen.note(place, told);

@@ -157,6 +157,11 @@ pub enum Action {
         /// The term it was published under.
         term: u64,
     },
+    /// The rules of this level hold from here on. The leader proposes it once every voter's program knows them.
+    RaiseFeatureLevel {
+        /// At most [`super::FEATURE_LEVEL`]: a program that does not know a level must not apply what follows.
+        level: u32,
+    },
 }
 
 impl Action {
@@ -179,12 +184,13 @@ impl Action {
             Self::ReleaseLease { .. } => 14,
             Self::Expire => 15,
             Self::AdvancePublished { .. } => 16,
+            Self::RaiseFeatureLevel { .. } => 17,
         }
     }
 
     /// Whether the answer is kept for retries. The leader's own commands may be repeated freely.
     pub const fn remembered(&self) -> bool {
-        !matches!(self, Self::Expire | Self::AdvancePublished { .. })
+        !matches!(self, Self::Expire | Self::AdvancePublished { .. } | Self::RaiseFeatureLevel { .. })
     }
 
     /// Whether the action may be refused while the outbox is full: it starts work rather than ending it.

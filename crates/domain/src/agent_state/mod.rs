@@ -26,6 +26,14 @@ pub use state::{Answer, OutboxFact, OutboxKey, State, Touched};
 
 use crate::vocabulary::Millis;
 
+/// The highest level of rules this program knows. A rule that would decide an old command otherwise than before holds from
+/// a level on, which a command in the log raises: so a log is replayed by the rules it was decided by, and replicas of
+/// two versions never part. Level 0 has the rules of the first version.
+pub const FEATURE_LEVEL: u32 = FEATURE_LEVEL_REACHABILITY;
+
+/// From this level on an agent without a device that can be called is not reserved.
+pub const FEATURE_LEVEL_REACHABILITY: u32 = 1;
+
 /// How long a reservation may stay unconfirmed after its media node lost or renewed its lease. Then it ends as
 /// `media_lost`: long enough for the node to come back and say what became of each contact, short enough that nobody
 /// is kept from work.

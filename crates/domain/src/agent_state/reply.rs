@@ -63,6 +63,8 @@ pub enum Done {
     Expired,
     /// The outbox is trimmed.
     Advanced,
+    /// The rules are at least of that level.
+    FeatureLevelRaised,
 }
 
 /// The answer to one wish.
@@ -110,6 +112,9 @@ pub enum Rejection {
     /// The agent does no after-contact work.
     #[error("agent is not in wrap-up")]
     NotInWrapUp,
+    /// The agent has no device that can be called.
+    #[error("agent has no device that can be called")]
+    Unreachable,
     /// The agent serves another cell.
     #[error("agent serves another cell")]
     WrongCell,
@@ -194,6 +199,7 @@ impl Rejection {
             Self::AlreadyReserved { .. } => "ALREADY_RESERVED",
             Self::InWrapUp => "IN_WRAP_UP",
             Self::NotInWrapUp => "NOT_IN_WRAP_UP",
+            Self::Unreachable => "UNREACHABLE",
             Self::WrongCell => "WRONG_CELL",
             Self::ContactReserved { .. } => "CONTACT_RESERVED",
             Self::DeadlinePassed => "DEADLINE_PASSED",

@@ -25,6 +25,8 @@ pub struct State {
     pub wish_count: u32,
     /// Facts up to this Raft index are in the agents log.
     pub published: u64,
+    /// Which rules hold: see [`super::FEATURE_LEVEL`].
+    pub feature_level: u32,
     /// What the directory says.
     pub roster: Roster,
     /// Every agent that ever signed in or had a device.
@@ -118,6 +120,7 @@ impl State {
             .number(self.last_index.into())
             .number(self.published.into());
         hasher.number(self.fact_count.into()).number(self.wish_count.into()).debug(&self.roster);
+        hasher.number(self.feature_level.into());
         let Self { agents, leases, answers, outbox, .. } = self;
         hasher.number(agents.len() as i128);
         for agent in agents.values() {

@@ -59,6 +59,8 @@ pub struct Told {
     pub applied_index: u64,
     /// The digest of its state at that index, in hexadecimal; empty unless it was asked for.
     pub state_hash: String,
+    /// The highest level of rules its program knows.
+    pub feature_level: u32,
 }
 
 /// Asks who answers at an address, at most for `time_max`. `wall` reads the clock its own is compared with.
@@ -103,6 +105,7 @@ async fn ask(
         leader: Some(answer.leader_node_id).filter(|id| *id != 0),
         applied_index: answer.applied_index,
         state_hash: answer.state_hash,
+        feature_level: answer.feature_level,
     });
     Ok(Identity { node_id: answer.node_id, formed: answer.initialized, told })
 }

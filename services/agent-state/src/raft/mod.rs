@@ -163,6 +163,11 @@ impl Consensus {
         (index, hash.unwrap_or_default())
     }
 
+    /// Which rules hold in the applied state.
+    pub fn feature_level(&self) -> u32 {
+        self.machine.view().machine.state().feature_level
+    }
+
     /// This replica's clock.
     pub fn clocks(&self) -> &Clocks {
         &self.clocks

@@ -2,7 +2,8 @@
 //!
 //! A value is its fields in order, little-endian; texts, lists and maps begin with their length; an enum with its arm's
 //! number. [`encode`] puts the version before it. The tables at the end name every field of every type, so a field added
-//! in the core does not compile here until somebody has thought about the version.
+//! in the core does not compile here until somebody has thought about the version: it stands behind those that were
+//! there before, under the version it came with, and is its default in older bytes.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +18,8 @@ use trunkline_domain::vocabulary::{
 };
 use trunkline_proto::convert::WireFact;
 
-/// The version written. A change of any table below raises it, and the reader of the old one stays.
-pub const VERSION: u8 = 1;
+/// The version written. A change of any table below raises it, and older bytes stay readable.
+pub const VERSION: u8 = 2;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,14 +49,32 @@ pub fn encode(value: &impl Wire) -> Vec<u8> {
 ///
 /// # Errors
 /// When they are not exactly one value of a known version.
-pub fn decode<T: Wire>(mut bytes: &[u8]) -> Result<T, CodecError> {
-    let input = &mut bytes;
-    match u8::get(input)? {
-        VERSION => {}
-        other => return Err(CodecError::Version(other)),
+pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (version, bytes) = bytes.split_first().ok_or(CodecError::Short)?;
+    if !(1..=VERSION).contains(version) {
+        return Err(CodecError::Version(*version));
     }
-    let value = T::get(input)?;
-    if input.is_empty() { Ok(value) } else { Err(CodecError::Long(input.len())) }
+    let mut input = Input { bytes, version: *version };
+    let value = T::get(&mut input)?;
+    if input.bytes.is_empty() { Ok(value) } else { Err(CodecError::Long(input.bytes.len())) }
+}
+
+/// What is left to read.
+pub struct Input<'a> {
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// Of whoever wrote them.
+    pub version: u8,
+}
+
+impl Input<'_> {
+    /// A value that came with a version; its default in bytes that are older.
+    ///
+    /// # Errors
+    /// When the bytes are not older and hold none.
+    pub fn since<T: Wire + Default>(&mut self, version: u8) -> Result<T, CodecError> {
+        if self.version < version { Ok(T::default()) } else { T::get(self) }
+    }
 }
 
 /// A type with a place in the tables.
@@ -66,7 +85,7 @@ pub trait Wire: Sized {
     ///
     /// # Errors
     /// When there is none.
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError>;
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError>;
 }
 
 fn take<'a>(input: &mut &'a [u8], len: usize) -> Result<&'a [u8], CodecError> {
@@ -81,8 +100,8 @@ macro_rules! numbers {
             fn put(&self, out: &mut Vec<u8>) {
                 out.extend_from_slice(&self.to_le_bytes());
             }
-            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
-                let bytes = take(input, size_of::<Self>())?;
+            fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+                let bytes = take(&mut input.bytes, size_of::<Self>())?;
                 Ok(Self::from_le_bytes(bytes.try_into().map_err(|_| CodecError::Short)?))
             }
         }
@@ -96,7 +115,7 @@ macro_rules! wrapped {
             fn put(&self, out: &mut Vec<u8>) {
                 self.0.put(out);
             }
-            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+            fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
                 <$inner>::get(input).map($name)
             }
         }
@@ -110,8 +129,8 @@ macro_rules! ids {
             fn put(&self, out: &mut Vec<u8>) {
                 put_bytes(self.as_str().as_bytes(), out);
             }
-            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
-                let text = std::str::from_utf8(get_bytes(input)?);
+            fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+                let text = std::str::from_utf8(get_bytes(&mut input.bytes)?);
                 text.ok().and_then(|text| $name::parse(text).ok()).ok_or(CodecError::Bad(stringify!($name)))
             }
         }
@@ -130,15 +149,16 @@ pub fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
 /// # Errors
 /// When there are fewer.
 pub fn get_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], CodecError> {
-    let len = u32::get(input)?;
-    take(input, len as usize)
+    let (len, rest) = input.split_first_chunk().ok_or(CodecError::Short)?;
+    *input = rest;
+    take(input, u32::from_le_bytes(*len) as usize)
 }
 
 impl Wire for bool {
     fn put(&self, out: &mut Vec<u8>) {
         u8::from(*self).put(out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         match u8::get(input)? {
             0 => Ok(false),
             1 => Ok(true),
@@ -151,8 +171,8 @@ impl Wire for String {
     fn put(&self, out: &mut Vec<u8>) {
         put_bytes(self.as_bytes(), out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
-        String::from_utf8(get_bytes(input)?.to_vec()).map_err(|_| CodecError::Bad("text"))
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+        String::from_utf8(get_bytes(&mut input.bytes)?.to_vec()).map_err(|_| CodecError::Bad("text"))
     }
 }
 
@@ -163,7 +183,7 @@ impl<T: Wire> Wire for Option<T> {
             value.put(out);
         }
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         bool::get(input)?.then(|| T::get(input)).transpose()
     }
 }
@@ -176,7 +196,7 @@ impl<T: Wire, E: Wire> Wire for Result<T, E> {
             Err(value) => value.put(out),
         }
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         if bool::get(input)? { T::get(input).map(Ok) } else { E::get(input).map(Err) }
     }
 }
@@ -186,7 +206,7 @@ impl<A: Wire, B: Wire> Wire for (A, B) {
         self.0.put(out);
         self.1.put(out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         Ok((A::get(input)?, B::get(input)?))
     }
 }
@@ -196,7 +216,7 @@ impl<T: Wire> Wire for Vec<T> {
         (self.len() as u32).put(out);
         self.iter().for_each(|value| value.put(out));
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         (0..u32::get(input)?).map(|_| T::get(input)).collect()
     }
 }
@@ -209,7 +229,7 @@ impl<K: Wire + Ord, V: Wire> Wire for BTreeMap<K, V> {
             value.put(out);
         }
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         (0..u32::get(input)?).map(|_| <(K, V)>::get(input)).collect()
     }
 }
@@ -222,9 +242,9 @@ impl Wire for OutboxFact {
         let outcome = Outcome { epoch: Epoch(0), consumed: Vec::new(), facts };
         put_bytes(&AgentFact::encode_outcome(&outcome), out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         let bad = || CodecError::Bad("fact");
-        let mut outcome = AgentFact::decode_outcome(get_bytes(input)?).map_err(|_| bad())?;
+        let mut outcome = AgentFact::decode_outcome(get_bytes(&mut input.bytes)?).map_err(|_| bad())?;
         let recorded = outcome.facts.pop().ok_or_else(bad)?;
         Ok(Self {
             cell: recorded.meta.cell,
@@ -236,35 +256,47 @@ impl Wire for OutboxFact {
     }
 }
 
+/// `Name { fields; version: fields that came with it }`.
 macro_rules! records {
-    ($($name:ident { $($field:ident),* })*) => {$(
+    ($($name:ident { $($field:ident),* $(; $version:literal: $($later:ident),*)* })*) => {$(
         impl Wire for $name {
             fn put(&self, out: &mut Vec<u8>) {
-                let Self { $($field),* } = self;
+                let Self { $($field,)* $($($later,)*)* } = self;
                 $($field.put(out);)*
+                $($($later.put(out);)*)*
             }
-            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
-                Ok(Self { $($field: Wire::get(input)?),* })
+            fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+                Ok(Self {
+                    $($field: Wire::get(input)?,)*
+                    $($($later: input.since($version)?,)*)*
+                })
             }
         }
     )*};
 }
 
+/// `Name { number Arm { fields; version: fields that came with it } }`.
 macro_rules! choices {
-    ($($name:ident { $($number:literal $arm:ident { $($field:ident),* })* })*) => {$(
+    ($($name:ident { $(
+        $number:literal $arm:ident { $($field:ident),* $(; $version:literal: $($later:ident),*)* }
+    )* })*) => {$(
         impl Wire for $name {
             fn put(&self, out: &mut Vec<u8>) {
                 match self {$(
-                    Self::$arm { $($field),* } => {
+                    Self::$arm { $($field,)* $($($later,)*)* } => {
                         let number: u8 = $number;
                         number.put(out);
                         $($field.put(out);)*
+                        $($($later.put(out);)*)*
                     }
                 )*}
             }
-            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+            fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
                 match u8::get(input)? {
-                    $($number => Ok(Self::$arm { $($field: Wire::get(input)?),* }),)*
+                    $($number => Ok(Self::$arm {
+                        $($field: Wire::get(input)?,)*
+                        $($($later: input.since($version)?,)*)*
+                    }),)*
                     _ => Err(CodecError::Bad(stringify!($name))),
                 }
             }
@@ -312,6 +344,7 @@ choices! {
         14 LeaseReleased {}
         15 Expired {}
         16 Advanced {}
+        17 FeatureLevelRaised {}
     }
     Rejection {
         1 UnknownAgent { agent_id }
@@ -340,5 +373,6 @@ choices! {
         24 TooManyLeases {}
         25 CommandIdReused {}
         26 OutboxFull {}
+        27 Unreachable {}
     }
 }

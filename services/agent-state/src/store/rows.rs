@@ -22,19 +22,21 @@ struct Head {
     fact_count: u32,
     wish_count: u32,
     published: u64,
+    feature_level: u32,
 }
 
 impl Wire for Head {
     fn put(&self, out: &mut Vec<u8>) {
-        let Self { now, last_term, last_index, fact_count, wish_count, published } = self;
+        let Self { now, last_term, last_index, fact_count, wish_count, published, feature_level } = self;
         now.put(out);
         last_term.put(out);
         last_index.put(out);
         fact_count.put(out);
         wish_count.put(out);
         published.put(out);
+        feature_level.put(out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut codec::Input<'_>) -> Result<Self, CodecError> {
         Ok(Self {
             now: Wire::get(input)?,
             last_term: Wire::get(input)?,
@@ -42,6 +44,7 @@ impl Wire for Head {
             fact_count: Wire::get(input)?,
             wish_count: Wire::get(input)?,
             published: Wire::get(input)?,
+            feature_level: input.since(2)?,
         })
     }
 }
@@ -67,6 +70,7 @@ pub fn changes(state: &State, touched: &Touched) -> Vec<(Vec<u8>, Option<Vec<u8>
         fact_count: state.fact_count,
         wish_count: state.wish_count,
         published: state.published,
+        feature_level: state.feature_level,
     };
     let mut rows = vec![(vec![HEAD], Some(codec::encode(&head)))];
     if touched.roster {
@@ -109,6 +113,7 @@ pub fn state(rows: impl IntoIterator<Item = Row>) -> Result<State, CodecError> {
                 state.fact_count = head.fact_count;
                 state.wish_count = head.wish_count;
                 state.published = head.published;
+                state.feature_level = head.feature_level;
                 headed = true;
             }
             ROSTER => state.roster = codec::decode(&value)?,

@@ -38,8 +38,8 @@ impl Wire for Bytes {
     fn put(&self, out: &mut Vec<u8>) {
         codec::put_bytes(&self.0, out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, codec::CodecError> {
-        codec::get_bytes(input).map(|bytes| Self(bytes.to_vec()))
+    fn get(input: &mut codec::Input<'_>) -> Result<Self, codec::CodecError> {
+        codec::get_bytes(&mut input.bytes).map(|bytes| Self(bytes.to_vec()))
     }
 }
 

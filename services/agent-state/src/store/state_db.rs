@@ -187,7 +187,7 @@ impl Wire for MetaRow {
         sum.put(out);
         count.put(out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, codec::CodecError> {
+    fn get(input: &mut codec::Input<'_>) -> Result<Self, codec::CodecError> {
         Ok(Self {
             last_applied: Wire::get(input)?,
             membership: Wire::get(input)?,

@@ -258,6 +258,18 @@ pub fn sign_in(agent: &str) -> api::SignInRequest {
     api::SignInRequest { agent_id: agent.to_owned(), ..Default::default() }
 }
 
+/// A phone that can be called for a hundred hours of these clocks.
+pub fn phone(agent: &str) -> api::RegisterDeviceRequest {
+    api::RegisterDeviceRequest {
+        command_id: String::new(),
+        agent_id: agent.to_owned(),
+        device_id: "dev_phone".to_owned(),
+        contact_uri: "sip:phone@127.0.0.1".to_owned(),
+        node_id: "nod_m".to_owned(),
+        expires_at_ms: 360_000_000,
+    }
+}
+
 pub fn go_ready(agent: &str) -> api::GoReadyRequest {
     api::GoReadyRequest { agent_id: agent.to_owned(), ..Default::default() }
 }

@@ -118,7 +118,7 @@ impl Machine {
         let agents: Vec<AgentId> =
             self.state.agents.values().filter(holds).map(|it| it.agent_id.clone()).collect();
         for agent_id in agents {
-            self.change(turn, &agent_id, at, |agent, facts| agent.unconfirm(at, facts));
+            self.change(turn, &agent_id, at, Agent::unconfirm);
         }
     }
 

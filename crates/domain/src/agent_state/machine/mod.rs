@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::agent::Agent;
+use super::agent::{Agent, Moment};
 use super::command::{Action, Command, Device, Roster};
 use super::lease::{Holding, cell_of_resource};
 use super::reply::{Done, Rejection, Reply};
@@ -10,7 +10,7 @@ use super::state::{Answer, OutboxFact, OutboxKey, State, Touched};
 use super::{ANSWER_COUNT_MAX, ANSWER_INDEX_SPAN, DEVICE_COUNT_MAX, OUTBOX_COUNT_MAX, REASON_RETIRED};
 use crate::facts::AgentFact;
 use crate::kernel::{StateHash, Timers};
-use crate::vocabulary::{AgentId, Cell, CommandId, ContactId, DeviceId, QueueId, Timestamp};
+use crate::vocabulary::{AgentId, Cell, CommandId, ContactId, DeviceId, Timestamp};
 
 mod leases;
 mod reservations;
@@ -127,18 +127,18 @@ impl Machine {
         match action {
             Action::SignIn { agent_id, session_id, site_id } => {
                 let cell = self.cell_of(&agent_id)?;
-                let session_id = self.change(turn, &agent_id, now, |agent, facts| {
+                let session_id = self.change(turn, &agent_id, now, |agent, moment| {
                     if agent.session.is_none() {
                         agent.cell = cell;
                     }
-                    agent.sign_in(session_id, site_id, facts)
+                    agent.sign_in(session_id, site_id, moment)
                 })?;
                 Ok(Done::SignedIn { session_id })
             }
             Action::SignOut { agent_id, reason } => {
                 self.known(&agent_id)?;
                 let signed_out =
-                    self.change(turn, &agent_id, now, |agent, facts| agent.sign_out(reason, true, facts));
+                    self.change(turn, &agent_id, now, |agent, moment| agent.sign_out(reason, true, moment));
                 Ok(Done::SignedOut { session_id: signed_out? })
             }
             Action::GoReady { agent_id } => {
@@ -148,14 +148,12 @@ impl Machine {
             }
             Action::GoNotReady { agent_id, reason, duration } => {
                 self.known(&agent_id)?;
-                self.change(turn, &agent_id, now, |agent, facts| {
-                    agent.go_not_ready(now, reason, duration, facts)
-                })?;
+                self.change(turn, &agent_id, now, |it, moment| it.go_not_ready(reason, duration, moment))?;
                 Ok(Done::NotReady)
             }
             Action::FinishWrapUp { agent_id } => {
                 self.known(&agent_id)?;
-                self.change(turn, &agent_id, now, |agent, facts| agent.finish_wrap_up(now, facts))?;
+                self.change(turn, &agent_id, now, Agent::finish_wrap_up)?;
                 Ok(Done::WrapUpFinished)
             }
             Action::RegisterDevice { agent_id, device_id, device } => {
@@ -163,7 +161,7 @@ impl Machine {
             }
             Action::UnregisterDevice { agent_id, device_id, reason } => {
                 if self.state.agents.contains_key(&agent_id) {
-                    self.change(turn, &agent_id, now, |it, facts| it.unregister(device_id, reason, facts));
+                    self.change(turn, &agent_id, now, |it, moment| it.unregister(device_id, reason, moment));
                 } else {
                     self.cell_of(&agent_id)?;
                 }
@@ -195,6 +193,10 @@ impl Machine {
                 }
                 Ok(Done::Advanced)
             }
+            Action::RaiseFeatureLevel { level } => {
+                self.state.feature_level = self.state.feature_level.max(level);
+                Ok(Done::FeatureLevelRaised)
+            }
         }
     }
 
@@ -214,7 +216,7 @@ impl Machine {
         if devices.is_some_and(|it| it.len() >= DEVICE_COUNT_MAX && !it.contains_key(&device_id)) {
             return Err(Rejection::TooManyDevices);
         }
-        self.change(turn, agent_id, now, |agent, facts| agent.register(device_id, device, facts));
+        self.change(turn, agent_id, now, |agent, moment| agent.register(device_id, device, moment));
         Ok(Done::DeviceKnown)
     }
 
@@ -232,11 +234,11 @@ impl Machine {
         };
         let retired: Vec<AgentId> = agents.values().filter(retired).map(|it| it.agent_id.clone()).collect();
         for agent_id in retired {
-            self.change(turn, &agent_id, now, |agent, facts| {
+            self.change(turn, &agent_id, now, |agent, moment| {
                 // An agent without a session has nothing to sign out of.
-                let _ = agent.sign_out(REASON_RETIRED.to_owned(), false, facts);
+                let _ = agent.sign_out(REASON_RETIRED.to_owned(), false, moment);
                 for device_id in agent.devices.keys().cloned().collect::<Vec<_>>() {
-                    agent.unregister(device_id, REASON_RETIRED.to_owned(), facts);
+                    agent.unregister(device_id, REASON_RETIRED.to_owned(), moment);
                 }
             });
         }
@@ -252,10 +254,7 @@ impl Machine {
                 Due::Agent(agent_id) => {
                     let trace = self.state.agents.get(&agent_id).map(Agent::traceparent);
                     turn.traceparent = trace.unwrap_or_default().to_owned();
-                    let queues = std::mem::take(&mut self.state.roster.queues);
-                    let policy = |queue_id: &QueueId| queues.get(queue_id).copied().unwrap_or_default();
-                    self.change(turn, &agent_id, at, |agent, facts| agent.expire(at, policy, facts));
-                    self.state.roster.queues = queues;
+                    self.change(turn, &agent_id, at, Agent::expire);
                 }
                 Due::Lease(resource) => {
                     turn.traceparent = String::new();
@@ -301,9 +300,10 @@ impl Machine {
         turn: &mut Turn,
         agent_id: &AgentId,
         at: Timestamp,
-        change: impl FnOnce(&mut Agent, &mut Vec<AgentFact>) -> R,
+        change: impl FnOnce(&mut Agent, &mut Moment<'_>) -> R,
     ) -> R {
-        let roster_cell = self.state.roster.agents.get(agent_id).copied().unwrap_or_default();
+        let roster = std::mem::take(&mut self.state.roster);
+        let roster_cell = roster.agents.get(agent_id).copied().unwrap_or_default();
         let mut agent = self
             .state
             .agents
@@ -312,8 +312,12 @@ impl Machine {
         if let Some(held) = &agent.reservation {
             self.held.remove(&held.wish.contact_id);
         }
-        let (before, mut facts) = (agent.activity(), Vec::new());
-        let result = change(&mut agent, &mut facts);
+        let before = agent.activity();
+        let feature_level = self.state.feature_level;
+        let mut moment = Moment { at, roster: &roster, feature_level, facts: Vec::new() };
+        let result = change(&mut agent, &mut moment);
+        let facts = moment.facts;
+        self.state.roster = roster;
         if agent.activity() != before {
             agent.since = at;
         }

@@ -1,5 +1,6 @@
 //! Cases as tables, and properties over random histories.
 
+mod lifecycle;
 mod properties;
 mod table_leases;
 mod table_presence;
@@ -12,8 +13,8 @@ use super::*;
 use crate::facts::{LogFact, ReleaseOutcome};
 use crate::vocabulary::*;
 
-/// A machine with two agents in cell 0, one in cell 1, a queue, and leases `routing/0` (epoch 2) and `media/nod_m`
-/// (epoch 3), at machine time 0.
+/// A machine with two agents in cell 0, one in cell 1, each with a phone until 1 000 000, two queues, and leases
+/// `routing/0` (epoch 2) and `media/nod_m` (epoch 3), at machine time 0, by the newest rules.
 struct World {
     machine: Machine,
     index: u64,
@@ -27,6 +28,10 @@ impl World {
         world.apply(define_roster(1, &["anna", "ben"])).unwrap();
         world.apply(acquire("routing/0", "nod_r")).unwrap();
         world.apply(acquire("media/nod_m", "nod_m")).unwrap();
+        world.also("level", Action::RaiseFeatureLevel { level: FEATURE_LEVEL });
+        for name in ["anna", "ben", "zoe"] {
+            world.also(name, register(name, "phone", "sip:phone@1", 1_000_000));
+        }
         world.machine.take_touched();
         world
     }
@@ -35,6 +40,12 @@ impl World {
         self.index += 1;
         let command = self.command(&format!("auto-{}", self.index), action);
         self.machine.apply(self.index, self.term, command)
+    }
+
+    /// Applies one more command at the index of the last.
+    fn also(&mut self, name: &str, action: Action) {
+        let command = self.command(&format!("also-{name}"), action);
+        self.machine.apply(self.index, self.term, command).unwrap();
     }
 
     fn command(&self, name: &str, action: Action) -> Command {
@@ -126,6 +137,26 @@ fn go_not_ready(name: &str, duration: i64) -> Action {
 
 fn finish_wrap_up(name: &str) -> Action {
     Action::FinishWrapUp { agent_id: agent(name) }
+}
+
+fn register(name: &str, device: &str, uri: &str, expires_at: i64) -> Action {
+    Action::RegisterDevice {
+        agent_id: agent(name),
+        device_id: DeviceId::from_name(device).unwrap(),
+        device: Device {
+            contact_uri: uri.to_owned(),
+            node_id: node("nod_m"),
+            expires_at: Timestamp(expires_at),
+        },
+    }
+}
+
+fn unregister(name: &str, device: &str) -> Action {
+    Action::UnregisterDevice {
+        agent_id: agent(name),
+        device_id: DeviceId::from_name(device).unwrap(),
+        reason: "asked".to_owned(),
+    }
 }
 
 fn wish(name: &str, contact: &str, queue: &str, expires_at: i64) -> Wish {

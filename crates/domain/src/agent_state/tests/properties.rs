@@ -23,7 +23,7 @@ struct Move {
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let one = (0i64..4_000, 0u8..24, 0usize..3, any::<u8>(), 0u8..10, 0u8..8).prop_map(
+    let one = (0i64..4_000, 0u8..26, 0usize..3, any::<u8>(), 0u8..10, 0u8..8).prop_map(
         |(elapsed, what, who, which, stale, retry)| Move {
             elapsed,
             what,
@@ -91,6 +91,8 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
             ttl: Millis(500 + i64::from(it.which) * 20),
             address: String::new(),
         },
+        23 => register(name, "d1", "sip:a@1", now + 1 + i64::from(it.which) * 100),
+        24 => unregister(name, if it.which.is_multiple_of(4) { "phone" } else { "d1" }),
         _ => Action::Expire,
     }
 }
@@ -147,6 +149,7 @@ struct Shadow {
     token: Option<u64>,
     accepted: bool,
     wrap_up: bool,
+    devices: BTreeSet<DeviceId>,
 }
 
 /// Folds the facts of a history: each agent's order makes sense, tokens are unique, each reservation ends once.
@@ -178,6 +181,7 @@ fn well_formed(machine: &Machine) {
             AgentFact::AgentReserved { token, .. } => {
                 assert!(tokens.insert(*token), "tokens are unique");
                 assert!(it.ready && it.token.is_none() && !it.wrap_up, "never two at once");
+                assert!(!it.devices.is_empty(), "nobody is held who cannot be called");
                 (it.token, it.accepted) = (Some(*token), false);
             }
             AgentFact::ReservationAccepted { token, .. } => {
@@ -196,9 +200,9 @@ fn well_formed(machine: &Machine) {
                 assert!(it.wrap_up);
                 it.wrap_up = false;
             }
-            AgentFact::DeviceRegistered { .. }
-            | AgentFact::DeviceUnregistered { .. }
-            | AgentFact::LeaseGranted { .. }
+            AgentFact::DeviceRegistered { device_id, .. } => drop(it.devices.insert(device_id.clone())),
+            AgentFact::DeviceUnregistered { device_id, .. } => assert!(it.devices.remove(device_id)),
+            AgentFact::LeaseGranted { .. }
             | AgentFact::LeaseLapsed { .. }
             | AgentFact::LeaseReleased { .. } => {}
         }
@@ -253,6 +257,7 @@ proptest! {
             let touched = world.machine.take_touched();
             let state = world.machine.state();
             (copy.now, copy.last_index, copy.published) = (state.now, state.last_index, state.published);
+            copy.feature_level = state.feature_level;
             (copy.fact_count, copy.wish_count) = (state.fact_count, state.wish_count);
             copy.last_term = state.last_term;
             if touched.roster {

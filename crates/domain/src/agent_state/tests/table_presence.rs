@@ -4,26 +4,6 @@ use expect_test::expect;
 
 use super::*;
 
-fn register(name: &str, uri: &str, expires_at: i64) -> Action {
-    Action::RegisterDevice {
-        agent_id: agent(name),
-        device_id: DeviceId::from_name("d1").unwrap(),
-        device: Device {
-            contact_uri: uri.to_owned(),
-            node_id: node("nod_m"),
-            expires_at: Timestamp(expires_at),
-        },
-    }
-}
-
-fn unregister(name: &str) -> Action {
-    Action::UnregisterDevice {
-        agent_id: agent(name),
-        device_id: DeviceId::from_name("d1").unwrap(),
-        reason: "asked".to_owned(),
-    }
-}
-
 #[test]
 fn whoever_signs_in_is_not_ready_until_it_says_so() {
     check(
@@ -237,6 +217,7 @@ fn an_agent_the_directory_drops_is_signed_out() {
         RosterDefined
         @3000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: SignedOut
         @3000 AgentSignedOut: agent_id: agt_anna, session_id: ses_anna, reason: "no longer in the directory"
+        @3000 DeviceUnregistered: agent_id: agt_anna, device_id: dev_phone, reason: "no longer in the directory"
     "#]],
     );
     check(
@@ -252,23 +233,23 @@ fn an_agent_the_directory_drops_is_signed_out() {
 fn a_device_is_known_until_it_says_otherwise_or_expires() {
     check(
         &[],
-        (5, register("anna", "sip:a@1", 1_000)),
+        (5, register("anna", "d1", "sip:a@1", 1_000)),
         expect![[r#"
         DeviceKnown
         @5 DeviceRegistered: agent_id: agt_anna, device_id: dev_d1, contact_uri: "sip:a@1", node_id: nod_m, expires_at: @1000
     "#]],
     );
-    let known = [(5, register("anna", "sip:a@1", 1_000))];
+    let known = [(5, register("anna", "d1", "sip:a@1", 1_000))];
     check(
         &known,
-        (6, register("anna", "sip:a@1", 1_000)),
+        (6, register("anna", "d1", "sip:a@1", 1_000)),
         expect![[r#"
         DeviceKnown
     "#]],
     );
     check(
         &known,
-        (6, register("anna", "sip:a@2", 2_000)),
+        (6, register("anna", "d1", "sip:a@2", 2_000)),
         expect![[r#"
         DeviceKnown
         @6 DeviceRegistered: agent_id: agt_anna, device_id: dev_d1, contact_uri: "sip:a@2", node_id: nod_m, expires_at: @2000
@@ -276,7 +257,7 @@ fn a_device_is_known_until_it_says_otherwise_or_expires() {
     );
     check(
         &known,
-        (6, unregister("anna")),
+        (6, unregister("anna", "d1")),
         expect![[r#"
         DeviceForgotten
         @6 DeviceUnregistered: agent_id: agt_anna, device_id: dev_d1, reason: "asked"
@@ -284,7 +265,7 @@ fn a_device_is_known_until_it_says_otherwise_or_expires() {
     );
     check(
         &[],
-        (6, unregister("anna")),
+        (6, unregister("anna", "d1")),
         expect![[r#"
         DeviceForgotten
     "#]],
@@ -299,14 +280,14 @@ fn a_device_is_known_until_it_says_otherwise_or_expires() {
     );
     check(
         &[],
-        (5, register("anna", "sip:a@1", 5)),
+        (5, register("anna", "d1", "sip:a@1", 5)),
         expect![[r#"
         rejected: deadline is not in the future
     "#]],
     );
     check(
         &[],
-        (5, register("nobody", "sip:a@1", 1_000)),
+        (5, register("nobody", "d1", "sip:a@1", 1_000)),
         expect![[r#"
         rejected: the directory knows no agent agt_nobody
     "#]],
@@ -324,7 +305,7 @@ fn an_agent_has_at_most_eight_devices() {
             expires_at: Timestamp(9_000),
         },
     };
-    let given: Vec<Step> = (0..DEVICE_COUNT_MAX).map(|n| (1, device(n))).collect();
+    let given: Vec<Step> = (1..DEVICE_COUNT_MAX).map(|n| (1, device(n))).collect();
     check(
         &given,
         (2, device(DEVICE_COUNT_MAX)),

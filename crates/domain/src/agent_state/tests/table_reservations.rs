@@ -110,6 +110,62 @@ fn nobody_is_reserved_who_is_not_free() {
     );
 }
 
+/// "Available, but the phone is not registered": the presence says ready and nothing could ring.
+#[test]
+fn nobody_is_reserved_whose_phone_cannot_be_called() {
+    let wanted = |at, expires_at| (at, reserve(&[wish("anna", "c", "main", expires_at)]));
+    check(
+        &[ready(), vec![(300, unregister("anna", "phone"))]].concat(),
+        wanted(1_000, 20_000),
+        expect![[r#"
+        Reserved { answers: [WishAnswer { offer_id: ofr_c-anna, granted: Err(Unreachable) }] }
+    "#]],
+    );
+    let brief =
+        [ready(), vec![(300, unregister("anna", "phone")), (400, register("anna", "d1", "sip:a@1", 5_000))]];
+    check(
+        &brief.concat(),
+        wanted(4_999, 20_000),
+        expect![[r#"
+        Reserved { answers: [WishAnswer { offer_id: ofr_c-anna, granted: Ok(8192) }] }
+        @4999 AgentReserved: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, token: 8192, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @20000
+    "#]],
+    );
+    check(
+        &brief.concat(),
+        wanted(5_000, 20_000),
+        expect![[r#"
+        Reserved { answers: [WishAnswer { offer_id: ofr_c-anna, granted: Err(Unreachable) }] }
+        @5000 DeviceUnregistered: agent_id: agt_anna, device_id: dev_d1, reason: "expired"
+    "#]],
+    );
+}
+
+/// A log is replayed by the rules it was decided by: otherwise a replica that restarts with a newer program would part
+/// from those that did not.
+#[test]
+fn before_its_feature_level_is_raised_a_rule_does_not_hold() {
+    let mut world = World { machine: Machine::default(), index: 0, term: 1, now: 0 };
+    let before =
+        [define_roster(1, &["anna"]), acquire("routing/0", "nod_r"), acquire("media/nod_m", "nod_m")];
+    for action in before.into_iter().chain([sign_in("anna"), go_ready("anna")]) {
+        world.apply(action).unwrap();
+    }
+    let mut raised = World { machine: world.machine.clone(), ..world };
+    let reserved = |world: &mut World| match world.apply(reserve(&[wish("anna", "c", "main", 20_000)])) {
+        Ok(Done::Reserved { answers }) => answers[0].granted.clone(),
+        other => panic!("refused as a whole: {other:?}"),
+    };
+    assert_eq!(reserved(&mut world), Ok(6144));
+    assert_eq!(
+        raised.apply(Action::RaiseFeatureLevel { level: FEATURE_LEVEL }),
+        Ok(Done::FeatureLevelRaised)
+    );
+    assert_eq!(reserved(&mut raised), Err(Rejection::Unreachable));
+    raised.apply(Action::RaiseFeatureLevel { level: 0 }).unwrap();
+    assert_eq!(raised.machine.state().feature_level, FEATURE_LEVEL, "a level is never lowered");
+}
+
 #[test]
 fn a_turn_of_a_stale_routing_owner_is_refused_as_a_whole() {
     let stale = |epoch| Action::ReserveAgents {

@@ -1,0 +1,122 @@
+//! Sessions and presence: whether an agent takes contacts, as it said.
+
+use super::{Agent, Moment};
+use crate::agent_state::REASON_SIGNED_IN;
+use crate::agent_state::reply::Rejection;
+use crate::facts::{AgentFact, ReleaseOutcome};
+use crate::vocabulary::{Millis, SessionId, SiteId, Timestamp};
+
+/// One sign-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub session_id: SessionId,
+    /// Where.
+    pub site_id: Option<SiteId>,
+}
+
+/// Whether an agent takes contacts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// It does.
+    Ready,
+    /// It does not.
+    NotReady {
+        /// Why.
+        reason: String,
+        /// When it is ready again by itself.
+        until: Option<Timestamp>,
+    },
+}
+
+impl Agent {
+    pub(in crate::agent_state) fn sign_in(
+        &mut self,
+        session_id: SessionId,
+        site_id: Option<SiteId>,
+        moment: &mut Moment<'_>,
+    ) -> Result<SessionId, Rejection> {
+        match &self.session {
+            Some(live) if live.session_id == session_id => return Ok(session_id),
+            Some(live) => return Err(Rejection::AlreadySignedIn { session_id: live.session_id.clone() }),
+            None => {}
+        }
+        self.session = Some(Session { session_id: session_id.clone(), site_id: site_id.clone() });
+        self.presence = Presence::NotReady { reason: REASON_SIGNED_IN.to_owned(), until: None };
+        self.missed_count = 0;
+        let agent_id = self.agent_id.clone();
+        moment.tell(AgentFact::AgentSignedIn { agent_id, session_id: session_id.clone(), site_id });
+        Ok(session_id)
+    }
+
+    pub(in crate::agent_state) fn sign_out(
+        &mut self,
+        reason: String,
+        by_agent: bool,
+        moment: &mut Moment<'_>,
+    ) -> Result<SessionId, Rejection> {
+        let session = self.session.take().ok_or(Rejection::NotSignedIn)?;
+        if let Some(held) = self.reservation.take() {
+            moment.tell(self.released(&held, ReleaseOutcome::SignedOut));
+        }
+        if let Some(wrap_up) = self.wrap_up.take() {
+            moment.tell(self.wrap_up_ended(wrap_up, by_agent));
+        }
+        self.next = None;
+        self.presence = Presence::NotReady { reason: String::new(), until: None };
+        let (agent_id, session_id) = (self.agent_id.clone(), session.session_id.clone());
+        moment.tell(AgentFact::AgentSignedOut { agent_id, session_id, reason });
+        Ok(session.session_id)
+    }
+
+    pub(in crate::agent_state) fn go_ready(&mut self, moment: &mut Moment<'_>) -> Result<(), Rejection> {
+        if self.session.is_none() {
+            return Err(Rejection::NotSignedIn);
+        }
+        self.next = None;
+        self.missed_count = 0;
+        self.become_ready(moment);
+        Ok(())
+    }
+
+    pub(in crate::agent_state) fn go_not_ready(
+        &mut self,
+        reason: String,
+        duration: Millis,
+        moment: &mut Moment<'_>,
+    ) -> Result<(), Rejection> {
+        if self.session.is_none() {
+            return Err(Rejection::NotSignedIn);
+        }
+        if self.reservation.is_some() || self.wrap_up.is_some() {
+            self.next = Some((reason, duration));
+        } else {
+            self.become_not_ready(reason, duration, moment);
+        }
+        Ok(())
+    }
+
+    /// Contact and wrap-up are over: what the agent asked for meanwhile takes effect.
+    pub(super) fn become_next(&mut self, moment: &mut Moment<'_>) {
+        if let Some((reason, duration)) = self.next.take() {
+            self.become_not_ready(reason, duration, moment);
+        }
+    }
+
+    pub(super) fn become_ready(&mut self, moment: &mut Moment<'_>) {
+        if self.presence != Presence::Ready {
+            self.presence = Presence::Ready;
+            moment.tell(AgentFact::AgentBecameReady { agent_id: self.agent_id.clone() });
+        }
+    }
+
+    pub(super) fn become_not_ready(&mut self, reason: String, duration: Millis, moment: &mut Moment<'_>) {
+        let until = (duration > Millis::ZERO).then_some(moment.at + duration);
+        let wanted = Presence::NotReady { reason: reason.clone(), until };
+        if self.presence != wanted {
+            self.presence = wanted;
+            let agent_id = self.agent_id.clone();
+            moment.tell(AgentFact::AgentBecameNotReady { agent_id, reason, until });
+        }
+    }
+}
