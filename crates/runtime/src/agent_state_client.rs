@@ -72,6 +72,7 @@ commands!(
     SignOutRequest,
     GoReadyRequest,
     GoNotReadyRequest,
+    ForcePresenceRequest,
     FinishWrapUpRequest,
     RegisterDeviceRequest,
     UnregisterDeviceRequest,
@@ -113,6 +114,8 @@ calls! {
     go_ready(GoReadyRequest) -> GoReadyResponse;
     /// The agent takes no contacts from now on.
     go_not_ready(GoNotReadyRequest) -> GoNotReadyResponse;
+    /// A supervisor decides for the agent.
+    force_presence(ForcePresenceRequest) -> ForcePresenceResponse;
     /// Ends after-contact work.
     finish_wrap_up(FinishWrapUpRequest) -> FinishWrapUpResponse;
     /// The agents as the leader sees them.

@@ -1,6 +1,6 @@
 //! The facts of the agents log.
 
-use trunkline_domain::facts::{AgentFact, ReleaseOutcome};
+use trunkline_domain::facts::{AgentFact, ForcedPresence, ReleaseOutcome};
 
 use super::{DecodeError, WireEnum};
 use crate::agent_state::v1::ReservationOutcome;
@@ -12,6 +12,7 @@ facts! {
     AgentSignedOut { agent_id, session_id, reason }
     AgentBecameReady { agent_id }
     AgentBecameNotReady { agent_id, reason | until as until_ms }
+    AgentForced { agent_id, presence, author, reason }
     DeviceRegistered { agent_id, device_id, contact_uri, node_id | expires_at as expires_at_ms }
     DeviceUnregistered { agent_id, device_id, reason }
     AgentReserved {
@@ -28,6 +29,7 @@ facts! {
     LeaseReleased { resource, holder, epoch }
 }
 
+values!(ForcedPresence as wire::ForcedPresence [Ready, NotReady, SignedOut]);
 values!(ReleaseOutcome as wire::ReleaseOutcome [
     Completed, Declined, Unanswered, CallerGone, Rescinded, Expired, Failed, MediaLost, SignedOut
 ]);

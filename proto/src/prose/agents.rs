@@ -18,6 +18,9 @@ pub(super) fn agent(fact: &Fact) -> String {
             Some(until) => format!("{} is not ready until {}: {reason}", short(agent_id), clock(*until)),
             None => format!("{} is not ready: {reason}", short(agent_id)),
         },
+        Fact::AgentForced { agent_id, presence, reason, .. } => {
+            format!("{} forced {}: {reason}", short(agent_id), words(presence.as_str()))
+        }
         Fact::DeviceRegistered { agent_id, device_id, node_id, expires_at, .. } => format!(
             "{} of {} can be called through {} until {}",
             short(device_id),

@@ -1,4 +1,4 @@
-use trunkline_domain::facts::{AgentFact, ReleaseOutcome};
+use trunkline_domain::facts::{AgentFact, ForcedPresence, ReleaseOutcome};
 use trunkline_domain::vocabulary::{AgentId, ContactId, Epoch, OfferId, Timestamp};
 
 use super::{NOON, Sample, id};
@@ -43,6 +43,15 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
                 agent_id: agent(),
                 reason: "missed_offers".to_owned(),
                 until: None,
+            },
+        ),
+        (
+            "",
+            AgentFact::AgentForced {
+                agent_id: agent(),
+                presence: ForcedPresence::SignedOut,
+                author: "Ines Ortega".to_owned(),
+                reason: "left without signing out".to_owned(),
             },
         ),
         (

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prost::Message;
 use tonic::Status;
 use trunkline_domain::agent_state::{
-    Action, Command, Device, Done, FEATURE_LEVEL, QueuePolicy, Rejection, Roster, Wish, WishAnswer,
+    Action, Command, Device, Done, FEATURE_LEVEL, Force, QueuePolicy, Rejection, Roster, Wish, WishAnswer,
 };
 use trunkline_domain::vocabulary::{Cell, Epoch, IdError, Millis, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
@@ -94,6 +94,7 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
             let duration = span(it.duration_ms, "duration_ms")?;
             (it.command_id, Action::GoNotReady { agent_id, reason, duration })
         }
+        Logged::ForcePresence(it) => (it.command_id.clone(), force(it)?),
         Logged::FinishWrapUp(it) => {
             (it.command_id, Action::FinishWrapUp { agent_id: id(&it.agent_id, "agent_id")? })
         }
@@ -179,6 +180,29 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
             _ => return Err(DoorError::Field { field: "feature_level", problem: "is not known here" }),
         },
     })
+}
+
+fn force(it: api::ForcePresenceRequest) -> Result<Action, DoorError> {
+    let presence = it.presence();
+    let agent_id = id(&it.agent_id, "agent_id")?;
+    let author = required(it.author, "author", NAME_LEN_MAX)?;
+    let reason = required(it.reason, "reason", REASON_LEN_MAX)?;
+    let duration = span(it.duration_ms, "duration_ms")?;
+    let force = match presence {
+        api::PresenceWanted::NotReady => Force::NotReady {
+            reason: required(it.not_ready_reason, "not_ready_reason", REASON_LEN_MAX)?,
+            duration,
+        },
+        _ if duration > Millis::ZERO || !it.not_ready_reason.is_empty() => {
+            return Err(DoorError::Field { field: "presence", problem: "is not NOT_READY" });
+        }
+        api::PresenceWanted::Ready => Force::Ready,
+        api::PresenceWanted::SignedOut => Force::SignedOut,
+        api::PresenceWanted::Unspecified => {
+            return Err(DoorError::Field { field: "presence", problem: "is not a known presence" });
+        }
+    };
+    Ok(Action::ForcePresence { agent_id, force, author, reason })
 }
 
 fn wish(it: api::ReservationWish) -> Result<Wish, DoorError> {
@@ -286,6 +310,7 @@ impl Refusal for Refused<'_> {
                 RejectionKind::ResourceExhausted
             }
             Rejection::NotSignedIn
+            | Rejection::SignOutForced
             | Rejection::NotReady
             | Rejection::AlreadyReserved { .. }
             | Rejection::InWrapUp

@@ -40,6 +40,10 @@ impl Service {
             let message = format!("the logs have {} cells", self.cell_count);
             return Err(status_of(RejectionKind::InvalidArgument, "UNKNOWN_CELL", message));
         }
+        if command.action.feature_level() > self.consensus.feature_level() {
+            let message = "not every voter's program knows this command yet";
+            return Err(status_of(RejectionKind::Unavailable, "FEATURE_LEVEL", message));
+        }
         let (outcome, answer) = match self.consensus.propose(logged).await {
             Ok(Ok(done)) => ("done", Ok(done)),
             Ok(Err(rejection)) => {
@@ -135,6 +139,13 @@ impl AgentStateService for Service {
         request: Request<api::GoNotReadyRequest>,
     ) -> Result<Response<api::GoNotReadyResponse>, Status> {
         command!(self, request, GoNotReady, "go_not_ready", Done::NotReady => api::GoNotReadyResponse {})
+    }
+
+    async fn force_presence(
+        &self,
+        request: Request<api::ForcePresenceRequest>,
+    ) -> Result<Response<api::ForcePresenceResponse>, Status> {
+        command!(self, request, ForcePresence, "force_presence", Done::Forced => api::ForcePresenceResponse {})
     }
 
     async fn finish_wrap_up(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::ReleaseOutcome;
+use crate::facts::{ForcedPresence, ReleaseOutcome};
 use crate::vocabulary::{
     AgentId, Cell, CommandId, CompanyId, ContactId, DeviceId, Epoch, Millis, NodeId, OfferId, QueueId,
     SessionId, SiteId, Timestamp,
@@ -53,6 +53,17 @@ pub enum Action {
         reason: String,
         /// How long, counted from when it takes effect; zero until said otherwise.
         duration: Millis,
+    },
+    /// A supervisor decides for the agent; what is said is taken as if the agent had said it, but for a live contact.
+    ForcePresence {
+        /// Who.
+        agent_id: AgentId,
+        /// What the agent is to be.
+        force: Force,
+        /// Who decided.
+        author: String,
+        /// Why.
+        reason: String,
     },
     /// Ends after-contact work before its deadline.
     FinishWrapUp {
@@ -185,6 +196,16 @@ impl Action {
             Self::Expire => 15,
             Self::AdvancePublished { .. } => 16,
             Self::RaiseFeatureLevel { .. } => 17,
+            Self::ForcePresence { .. } => 18,
+        }
+    }
+
+    /// The feature level of the first program that knows the action. The leader takes it once that level holds: a voter
+    /// with an older program would stop at it.
+    pub const fn feature_level(&self) -> u32 {
+        match self {
+            Self::ForcePresence { .. } => 1,
+            _ => 0,
         }
     }
 
@@ -195,7 +216,40 @@ impl Action {
 
     /// Whether the action may be refused while the outbox is full: it starts work rather than ending it.
     pub const fn starts_work(&self) -> bool {
-        matches!(self, Self::SignIn { .. } | Self::GoReady { .. } | Self::ReserveAgents { .. })
+        matches!(
+            self,
+            Self::SignIn { .. }
+                | Self::GoReady { .. }
+                | Self::ForcePresence { force: Force::Ready, .. }
+                | Self::ReserveAgents { .. }
+        )
+    }
+}
+
+/// What a supervisor makes of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Force {
+    /// It takes contacts.
+    Ready,
+    /// It takes none.
+    NotReady {
+        /// Why, as a word of the agent's own.
+        reason: String,
+        /// How long, counted from when it takes effect; zero until said otherwise.
+        duration: Millis,
+    },
+    /// Its session ends; one that talks is left to talk first.
+    SignedOut,
+}
+
+impl Force {
+    /// Without the details.
+    pub fn presence(&self) -> ForcedPresence {
+        match self {
+            Self::Ready => ForcedPresence::Ready,
+            Self::NotReady { .. } => ForcedPresence::NotReady,
+            Self::SignedOut => ForcedPresence::SignedOut,
+        }
     }
 }
 

@@ -17,8 +17,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use agent::{Activity, Agent, Presence, Reservation, Session, Stage, WrapUp};
-pub use command::{Action, Command, Device, QueuePolicy, Roster, Wish};
+pub use agent::{Activity, Agent, Next, Presence, Reservation, Session, Stage, WrapUp};
+pub use command::{Action, Command, Device, Force, QueuePolicy, Roster, Wish};
 pub use lease::{Holding, Lease, cell_of_resource};
 pub use machine::Machine;
 pub use reply::{Done, Rejection, Reply, WishAnswer};

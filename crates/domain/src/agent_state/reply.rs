@@ -23,6 +23,8 @@ pub enum Done {
     Ready,
     /// Not ready, now or after the contact.
     NotReady,
+    /// The agent is what the supervisor said, now or after the contact.
+    Forced,
     /// After-contact work ended.
     WrapUpFinished,
     /// The device is known.
@@ -97,6 +99,9 @@ pub enum Rejection {
         /// The live one.
         session_id: SessionId,
     },
+    /// A supervisor signed the agent out; only a supervisor takes that back.
+    #[error("a supervisor has signed the agent out, from the end of its contact")]
+    SignOutForced,
     /// The agent takes no contacts.
     #[error("agent is not ready")]
     NotReady,
@@ -195,6 +200,7 @@ impl Rejection {
             Self::UnknownQueue => "UNKNOWN_QUEUE",
             Self::NotSignedIn => "NOT_SIGNED_IN",
             Self::AlreadySignedIn { .. } => "ALREADY_SIGNED_IN",
+            Self::SignOutForced => "SIGN_OUT_FORCED",
             Self::NotReady => "NOT_READY",
             Self::AlreadyReserved { .. } => "ALREADY_RESERVED",
             Self::InWrapUp => "IN_WRAP_UP",

@@ -18,6 +18,9 @@ pub enum AgentFact {
     AgentBecameReady { agent_id: AgentId },
     /// The agent takes no contacts, and why; `until` is when it returns by itself.
     AgentBecameNotReady { agent_id: AgentId, reason: String, until: Option<Timestamp> },
+    /// A supervisor decided what the agent is to be. What follows from it at once comes behind; what waits for the end
+    /// of a contact comes then.
+    AgentForced { agent_id: AgentId, presence: ForcedPresence, author: String, reason: String },
     /// A device can be called for the agent until `expires_at`.
     DeviceRegistered {
         agent_id: AgentId,
@@ -77,6 +80,28 @@ pub enum AgentFact {
     LeaseLapsed { resource: String, holder: NodeId, epoch: Epoch },
     /// The owner gave the resource back.
     LeaseReleased { resource: String, holder: NodeId, epoch: Epoch },
+}
+
+/// What a supervisor makes of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ForcedPresence {
+    /// It takes contacts.
+    Ready,
+    /// It takes none.
+    NotReady,
+    /// Its session ends.
+    SignedOut,
+}
+
+impl ForcedPresence {
+    /// The word used in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::NotReady => "not_ready",
+            Self::SignedOut => "signed_out",
+        }
+    }
 }
 
 /// How a reservation ended.
@@ -140,6 +165,7 @@ impl AgentFact {
             | Self::AgentSignedOut { agent_id, .. }
             | Self::AgentBecameReady { agent_id }
             | Self::AgentBecameNotReady { agent_id, .. }
+            | Self::AgentForced { agent_id, .. }
             | Self::DeviceRegistered { agent_id, .. }
             | Self::DeviceUnregistered { agent_id, .. }
             | Self::AgentReserved { agent_id, .. }
@@ -162,6 +188,7 @@ impl LogFact for AgentFact {
             Self::AgentSignedOut { .. } => "AgentSignedOut",
             Self::AgentBecameReady { .. } => "AgentBecameReady",
             Self::AgentBecameNotReady { .. } => "AgentBecameNotReady",
+            Self::AgentForced { .. } => "AgentForced",
             Self::DeviceRegistered { .. } => "DeviceRegistered",
             Self::DeviceUnregistered { .. } => "DeviceUnregistered",
             Self::AgentReserved { .. } => "AgentReserved",
@@ -197,6 +224,7 @@ impl LogFact for AgentFact {
             | Self::AgentSignedOut { .. }
             | Self::AgentBecameReady { .. }
             | Self::AgentBecameNotReady { .. }
+            | Self::AgentForced { .. }
             | Self::DeviceRegistered { .. }
             | Self::DeviceUnregistered { .. }
             | Self::LeaseGranted { .. }

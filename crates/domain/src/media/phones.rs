@@ -107,6 +107,7 @@ impl Projection for Phones {
             | AgentFact::AgentSignedOut { .. }
             | AgentFact::AgentBecameReady { .. }
             | AgentFact::AgentBecameNotReady { .. }
+            | AgentFact::AgentForced { .. }
             | AgentFact::ReservationAccepted { .. }
             | AgentFact::ReservationUnconfirmed { .. }
             | AgentFact::WrapUpStarted { .. }

@@ -135,7 +135,8 @@ impl Projection for Agents {
             }
             AgentFact::WrapUpStarted { .. } => agent.in_wrap_up = true,
             AgentFact::WrapUpEnded { .. } => agent.in_wrap_up = false,
-            AgentFact::ReservationUnconfirmed { .. }
+            AgentFact::AgentForced { .. }
+            | AgentFact::ReservationUnconfirmed { .. }
             | AgentFact::LeaseGranted { .. }
             | AgentFact::LeaseLapsed { .. }
             | AgentFact::LeaseReleased { .. } => {}

@@ -183,6 +183,7 @@ fake! {
     sign_in SignInRequest SignInResponse;
     sign_out SignOutRequest SignOutResponse;
     go_not_ready GoNotReadyRequest GoNotReadyResponse;
+    force_presence ForcePresenceRequest ForcePresenceResponse;
     finish_wrap_up FinishWrapUpRequest FinishWrapUpResponse;
     list_agents ListAgentsRequest ListAgentsResponse;
     register_device RegisterDeviceRequest RegisterDeviceResponse;

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use trunkline_domain::agent_state::{
-    Agent, Answer, Device, Done, Holding, Lease, OutboxFact, OutboxKey, Presence, QueuePolicy, Rejection,
-    Reservation, Roster, Session, Stage, Wish, WishAnswer, WrapUp,
+    Agent, Answer, Device, Done, Holding, Lease, Next, OutboxFact, OutboxKey, Presence, QueuePolicy,
+    Rejection, Reservation, Roster, Session, Stage, Wish, WishAnswer, WrapUp,
 };
 use trunkline_domain::facts::{AgentFact, Outcome, ReleaseOutcome};
 use trunkline_domain::vocabulary::{
@@ -19,7 +19,7 @@ use trunkline_domain::vocabulary::{
 use trunkline_proto::convert::WireFact;
 
 /// The version written. A change of any table below raises it, and older bytes stay readable.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -256,6 +256,30 @@ impl Wire for OutboxFact {
     }
 }
 
+/// Up to version 2 an agent could only become not ready, and the arm was not said.
+impl Wire for Next {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::NotReady { reason, duration } => {
+                1u8.put(out);
+                reason.put(out);
+                duration.put(out);
+            }
+            Self::SignedOut { reason } => {
+                2u8.put(out);
+                reason.put(out);
+            }
+        }
+    }
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+        match if input.version < 3 { 1 } else { u8::get(input)? } {
+            1 => Ok(Self::NotReady { reason: Wire::get(input)?, duration: Wire::get(input)? }),
+            2 => Ok(Self::SignedOut { reason: Wire::get(input)? }),
+            _ => Err(CodecError::Bad("Next")),
+        }
+    }
+}
+
 /// `Name { fields; version: fields that came with it }`.
 macro_rules! records {
     ($($name:ident { $($field:ident),* $(; $version:literal: $($later:ident),*)* })*) => {$(
@@ -345,6 +369,7 @@ choices! {
         15 Expired {}
         16 Advanced {}
         17 FeatureLevelRaised {}
+        18 Forced {}
     }
     Rejection {
         1 UnknownAgent { agent_id }
@@ -374,5 +399,6 @@ choices! {
         25 CommandIdReused {}
         26 OutboxFull {}
         27 Unreachable {}
+        28 SignOutForced {}
     }
 }

@@ -181,6 +181,12 @@ impl AgentStateService for Service {
     ) -> Result<Response<GoNotReadyResponse>, Status> {
         absent()
     }
+    async fn force_presence(
+        &self,
+        _: Request<ForcePresenceRequest>,
+    ) -> Result<Response<ForcePresenceResponse>, Status> {
+        absent()
+    }
     async fn finish_wrap_up(
         &self,
         _: Request<FinishWrapUpRequest>,

@@ -286,6 +286,7 @@ unknown! {
     sign_out SignOutRequest SignOutResponse;
     go_ready GoReadyRequest GoReadyResponse;
     go_not_ready GoNotReadyRequest GoNotReadyResponse;
+    force_presence ForcePresenceRequest ForcePresenceResponse;
     finish_wrap_up FinishWrapUpRequest FinishWrapUpResponse;
     list_agents ListAgentsRequest ListAgentsResponse;
     register_device RegisterDeviceRequest RegisterDeviceResponse;

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::command::{Device, QueuePolicy, Roster};
 use crate::facts::AgentFact;
-use crate::vocabulary::{AgentId, Cell, DeviceId, Millis, QueueId, Timestamp};
+use crate::vocabulary::{AgentId, Cell, DeviceId, QueueId, Timestamp};
 
 mod presence;
 mod reservation;
 mod wrap_up;
 
-pub use presence::{Presence, Session};
+pub use presence::{Next, Presence, Session};
 pub use reservation::{Reservation, Stage};
 pub use wrap_up::WrapUp;
 
@@ -28,8 +28,8 @@ pub struct Agent {
     pub session: Option<Session>,
     /// Whether it takes contacts.
     pub presence: Presence,
-    /// What it asked to become once contact and wrap-up are over: not ready, why and for how long.
-    pub next: Option<(String, Millis)>,
+    /// What becomes of it once contact and wrap-up are over.
+    pub next: Option<Next>,
     /// What it is held for.
     pub reservation: Option<Reservation>,
     /// After-contact work.

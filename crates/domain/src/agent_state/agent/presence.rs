@@ -1,7 +1,8 @@
 //! Sessions and presence: whether an agent takes contacts, as it said.
 
-use super::{Agent, Moment};
+use super::{Activity, Agent, Moment};
 use crate::agent_state::REASON_SIGNED_IN;
+use crate::agent_state::command::Force;
 use crate::agent_state::reply::Rejection;
 use crate::facts::{AgentFact, ReleaseOutcome};
 use crate::vocabulary::{Millis, SessionId, SiteId, Timestamp};
@@ -26,6 +27,23 @@ pub enum Presence {
         reason: String,
         /// When it is ready again by itself.
         until: Option<Timestamp>,
+    },
+}
+
+/// What becomes of an agent once contact and wrap-up are over, instead of ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// It takes no contacts.
+    NotReady {
+        /// Why.
+        reason: String,
+        /// How long from then on; zero until said otherwise.
+        duration: Millis,
+    },
+    /// Its session ends, without wrap-up: a supervisor said so, and whoever is sent away writes nothing down.
+    SignedOut {
+        /// Why.
+        reason: String,
     },
 }
 
@@ -70,12 +88,8 @@ impl Agent {
     }
 
     pub(in crate::agent_state) fn go_ready(&mut self, moment: &mut Moment<'_>) -> Result<(), Rejection> {
-        if self.session.is_none() {
-            return Err(Rejection::NotSignedIn);
-        }
-        self.next = None;
-        self.missed_count = 0;
-        self.become_ready(moment);
+        self.may_choose()?;
+        self.choose_ready(moment);
         Ok(())
     }
 
@@ -85,21 +99,67 @@ impl Agent {
         duration: Millis,
         moment: &mut Moment<'_>,
     ) -> Result<(), Rejection> {
+        self.may_choose()?;
+        self.choose_not_ready(reason, duration, moment);
+        Ok(())
+    }
+
+    /// A supervisor decides. A live contact is never cut: what would end it takes effect after it.
+    pub(in crate::agent_state) fn force(
+        &mut self,
+        force: Force,
+        author: String,
+        reason: String,
+        moment: &mut Moment<'_>,
+    ) -> Result<(), Rejection> {
         if self.session.is_none() {
             return Err(Rejection::NotSignedIn);
         }
-        if self.reservation.is_some() || self.wrap_up.is_some() {
-            self.next = Some((reason, duration));
-        } else {
-            self.become_not_ready(reason, duration, moment);
+        let (agent_id, presence) = (self.agent_id.clone(), force.presence());
+        moment.tell(AgentFact::AgentForced { agent_id, presence, author, reason: reason.clone() });
+        match force {
+            Force::Ready => self.choose_ready(moment),
+            Force::NotReady { reason, duration } => self.choose_not_ready(reason, duration, moment),
+            Force::SignedOut if self.activity() == Activity::Talking => {
+                self.next = Some(Next::SignedOut { reason });
+            }
+            Force::SignedOut => drop(self.sign_out(reason, false, moment)?),
         }
         Ok(())
     }
 
-    /// Contact and wrap-up are over: what the agent asked for meanwhile takes effect.
-    pub(super) fn become_next(&mut self, moment: &mut Moment<'_>) {
-        if let Some((reason, duration)) = self.next.take() {
+    /// Whether the agent's own word counts.
+    fn may_choose(&self) -> Result<(), Rejection> {
+        match (&self.session, &self.next) {
+            (None, _) => Err(Rejection::NotSignedIn),
+            (_, Some(Next::SignedOut { .. })) => Err(Rejection::SignOutForced),
+            _ => Ok(()),
+        }
+    }
+
+    fn choose_ready(&mut self, moment: &mut Moment<'_>) {
+        self.next = None;
+        self.missed_count = 0;
+        self.become_ready(moment);
+    }
+
+    fn choose_not_ready(&mut self, reason: String, duration: Millis, moment: &mut Moment<'_>) {
+        if self.reservation.is_some() || self.wrap_up.is_some() {
+            self.next = Some(Next::NotReady { reason, duration });
+        } else {
             self.become_not_ready(reason, duration, moment);
+        }
+    }
+
+    /// Contact and wrap-up are over: what was asked for meanwhile takes effect.
+    pub(super) fn become_next(&mut self, moment: &mut Moment<'_>) {
+        match self.next.take() {
+            Some(Next::NotReady { reason, duration }) => self.become_not_ready(reason, duration, moment),
+            Some(Next::SignedOut { reason }) => {
+                // There is a session: without one there is nothing that could be next.
+                let _ = self.sign_out(reason, false, moment);
+            }
+            None => {}
         }
     }
 

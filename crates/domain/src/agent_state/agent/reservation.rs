@@ -1,6 +1,6 @@
 //! The hold of an offer: reserve, accept, release, and what follows.
 
-use super::{Agent, Moment, Presence};
+use super::{Agent, Moment, Next, Presence};
 use crate::agent_state::command::Wish;
 use crate::agent_state::reply::Rejection;
 use crate::agent_state::{REASON_MISSED, UNCONFIRMED_GRACE};
@@ -101,7 +101,8 @@ impl Agent {
                 (false, missed)
             }
         };
-        if talked && policy.wrap_up > Millis::ZERO {
+        let sent_away = matches!(self.next, Some(Next::SignedOut { .. }));
+        if talked && policy.wrap_up > Millis::ZERO && !sent_away {
             self.start_wrap_up(held, policy.wrap_up, moment);
             return;
         }
@@ -109,7 +110,8 @@ impl Agent {
             self.missed_count = self.missed_count.saturating_add(1);
             if policy.miss_count_max > 0 && self.missed_count >= policy.miss_count_max {
                 self.missed_count = 0;
-                self.next.get_or_insert_with(|| (REASON_MISSED.to_owned(), Millis::ZERO));
+                let (reason, duration) = (REASON_MISSED.to_owned(), Millis::ZERO);
+                self.next.get_or_insert(Next::NotReady { reason, duration });
             }
         }
         self.become_next(moment);

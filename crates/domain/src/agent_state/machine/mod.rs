@@ -151,6 +151,11 @@ impl Machine {
                 self.change(turn, &agent_id, now, |it, moment| it.go_not_ready(reason, duration, moment))?;
                 Ok(Done::NotReady)
             }
+            Action::ForcePresence { agent_id, force, author, reason } => {
+                self.known(&agent_id)?;
+                self.change(turn, &agent_id, now, |it, moment| it.force(force, author, reason, moment))?;
+                Ok(Done::Forced)
+            }
             Action::FinishWrapUp { agent_id } => {
                 self.known(&agent_id)?;
                 self.change(turn, &agent_id, now, Agent::finish_wrap_up)?;

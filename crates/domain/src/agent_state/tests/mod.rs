@@ -3,8 +3,10 @@
 mod lifecycle;
 mod properties;
 mod table_leases;
+mod table_log;
 mod table_presence;
 mod table_reservations;
+mod table_supervision;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -133,6 +135,15 @@ fn go_ready(name: &str) -> Action {
 
 fn go_not_ready(name: &str, duration: i64) -> Action {
     Action::GoNotReady { agent_id: agent(name), reason: "lunch".to_owned(), duration: Millis(duration) }
+}
+
+fn force(name: &str, force: Force) -> Action {
+    let (author, reason) = ("Ines Ortega".to_owned(), "left without a word".to_owned());
+    Action::ForcePresence { agent_id: agent(name), force, author, reason }
+}
+
+fn away(duration: i64) -> Force {
+    Force::NotReady { reason: "away".to_owned(), duration: Millis(duration) }
 }
 
 fn finish_wrap_up(name: &str) -> Action {

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::facts::AgentFact;
+use crate::kernel::Projection;
+use crate::reporting;
 
 const AGENTS: [&str; 3] = ["anna", "ben", "zoe"];
 const OUTCOMES: [ReleaseOutcome; 9] = ReleaseOutcome::ALL;
@@ -23,7 +25,7 @@ struct Move {
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let one = (0i64..4_000, 0u8..26, 0usize..3, any::<u8>(), 0u8..10, 0u8..8).prop_map(
+    let one = (0i64..4_000, 0u8..28, 0usize..3, any::<u8>(), 0u8..10, 0u8..8).prop_map(
         |(elapsed, what, who, which, stale, retry)| Move {
             elapsed,
             what,
@@ -93,6 +95,8 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
         },
         23 => register(name, "d1", "sip:a@1", now + 1 + i64::from(it.which) * 100),
         24 => unregister(name, if it.which.is_multiple_of(4) { "phone" } else { "d1" }),
+        25 => force(name, if it.stale { Force::SignedOut } else { Force::Ready }),
+        26 => force(name, if it.stale { Force::SignedOut } else { away(i64::from(it.which) * 50) }),
         _ => Action::Expire,
     }
 }
@@ -178,6 +182,7 @@ fn well_formed(machine: &Machine) {
                 assert!(it.signed_in && it.token.is_none() && !it.wrap_up);
                 it.ready = false;
             }
+            AgentFact::AgentForced { .. } => assert!(it.signed_in),
             AgentFact::AgentReserved { token, .. } => {
                 assert!(tokens.insert(*token), "tokens are unique");
                 assert!(it.ready && it.token.is_none() && !it.wrap_up, "never two at once");
@@ -214,6 +219,33 @@ fn well_formed(machine: &Machine) {
     }
 }
 
+/// The work-second ledger of the facts: the activities of each agent's sessions come to their wall clock, exactly.
+fn every_millisecond_is_booked_once(machine: &Machine) {
+    let mut sheets = reporting::Agents::default();
+    let mut signed_in: BTreeMap<AgentId, (Millis, Option<Timestamp>)> = BTreeMap::new();
+    for (key, posted) in &machine.state().outbox {
+        let at = posted.occurred_at;
+        sheets.fold(&posted.recorded(*key, at));
+        match &posted.fact {
+            AgentFact::AgentSignedIn { agent_id, .. } => {
+                signed_in.entry(agent_id.clone()).or_default().1 = Some(at);
+            }
+            AgentFact::AgentSignedOut { agent_id, .. } => {
+                let (sum, since) = signed_in.get_mut(agent_id).unwrap();
+                *sum = *sum + at.since(since.take().unwrap());
+            }
+            _ => {}
+        }
+    }
+    let until = machine.state().now;
+    for (agent_id, (sum, since)) in signed_in {
+        let wall_clock = sum + since.map_or(Millis::ZERO, |since| until.since(since));
+        let sheet = &sheets.sheets()[&agent_id];
+        assert_eq!(sheet.signed_in_ms(until), wall_clock);
+        assert_eq!(sheet.booked_until(until).values().copied().sum::<Millis>(), wall_clock);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -224,6 +256,7 @@ proptest! {
         world.now += 1_000_000;
         let _ = world.apply(Action::Expire);
         well_formed(&world.machine);
+        every_millisecond_is_booked_once(&world.machine);
         prop_assert!(world.machine.state().agents.values().all(|it| it.reservation.is_none()));
         prop_assert_eq!(world.machine.next_deadline(), None);
     }
