@@ -76,6 +76,7 @@ fn every_fact_has_its_line() {
         AgentBecameNotReady: agt_anna is not ready until 12:30:00.000: lunch
         AgentBecameNotReady.bare: agt_anna is not ready: missed_offers
         AgentForced: agt_anna forced signed out: left without signing out
+        AgentPresenceUnsteady: agt_anna changed its presence 7 times since 11:59:42.000
         DeviceRegistered: dev_3f2a9c of agt_anna can be called through nod_m1 until 12:05:00.000
         DeviceUnregistered: dev_3f2a9c of agt_anna can no longer be called: expired
         AgentReserved: reserved agt_anna for ofr_…h38x until 12:00:20.100

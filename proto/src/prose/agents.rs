@@ -21,6 +21,9 @@ pub(super) fn agent(fact: &Fact) -> String {
         Fact::AgentForced { agent_id, presence, reason, .. } => {
             format!("{} forced {}: {reason}", short(agent_id), words(presence.as_str()))
         }
+        Fact::AgentPresenceUnsteady { agent_id, change_count, since } => {
+            format!("{} changed its presence {change_count} times since {}", short(agent_id), clock(*since))
+        }
         Fact::DeviceRegistered { agent_id, device_id, node_id, expires_at, .. } => format!(
             "{} of {} can be called through {} until {}",
             short(device_id),

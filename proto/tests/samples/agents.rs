@@ -54,6 +54,7 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
                 reason: "left without signing out".to_owned(),
             },
         ),
+        ("", AgentFact::AgentPresenceUnsteady { agent_id: agent(), change_count: 7, since: at(-18_000) }),
         (
             "",
             AgentFact::DeviceRegistered {

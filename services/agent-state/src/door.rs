@@ -85,14 +85,19 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
         }
         Logged::SignOut(it) => {
             let reason = text(it.reason, "reason", REASON_LEN_MAX)?;
-            (it.command_id, Action::SignOut { agent_id: id(&it.agent_id, "agent_id")?, reason })
+            let (agent_id, client_sequence) = (id(&it.agent_id, "agent_id")?, it.client_sequence);
+            (it.command_id, Action::SignOut { agent_id, reason, client_sequence })
         }
-        Logged::GoReady(it) => (it.command_id, Action::GoReady { agent_id: id(&it.agent_id, "agent_id")? }),
+        Logged::GoReady(it) => {
+            let (agent_id, client_sequence) = (id(&it.agent_id, "agent_id")?, it.client_sequence);
+            (it.command_id, Action::GoReady { agent_id, client_sequence })
+        }
         Logged::GoNotReady(it) => {
             let agent_id = id(&it.agent_id, "agent_id")?;
             let reason = required(it.reason, "reason", REASON_LEN_MAX)?;
             let duration = span(it.duration_ms, "duration_ms")?;
-            (it.command_id, Action::GoNotReady { agent_id, reason, duration })
+            let client_sequence = it.client_sequence;
+            (it.command_id, Action::GoNotReady { agent_id, reason, duration, client_sequence })
         }
         Logged::ForcePresence(it) => (it.command_id.clone(), force(it)?),
         Logged::FinishWrapUp(it) => {
@@ -310,6 +315,7 @@ impl Refusal for Refused<'_> {
                 RejectionKind::ResourceExhausted
             }
             Rejection::NotSignedIn
+            | Rejection::OutOfOrder { .. }
             | Rejection::SignOutForced
             | Rejection::NotReady
             | Rejection::AlreadyReserved { .. }

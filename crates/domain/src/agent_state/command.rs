@@ -39,11 +39,15 @@ pub enum Action {
         agent_id: AgentId,
         /// Why, for the timesheet.
         reason: String,
+        /// The client's own count of what it said in this session; zero when it does not count.
+        client_sequence: u64,
     },
     /// Takes contacts from now on, or after the contact or wrap-up under way.
     GoReady {
         /// Who.
         agent_id: AgentId,
+        /// The client's own count of what it said in this session; zero when it does not count.
+        client_sequence: u64,
     },
     /// Takes no contacts from now on, or from the end of the contact and wrap-up under way.
     GoNotReady {
@@ -53,6 +57,8 @@ pub enum Action {
         reason: String,
         /// How long, counted from when it takes effect; zero until said otherwise.
         duration: Millis,
+        /// The client's own count of what it said in this session; zero when it does not count.
+        client_sequence: u64,
     },
     /// A supervisor decides for the agent; what is said is taken as if the agent had said it, but for a live contact.
     ForcePresence {
@@ -204,7 +210,10 @@ impl Action {
     /// with an older program would stop at it.
     pub const fn feature_level(&self) -> u32 {
         match self {
-            Self::ForcePresence { .. } => 1,
+            Self::SignOut { client_sequence: 1.., .. }
+            | Self::GoReady { client_sequence: 1.., .. }
+            | Self::GoNotReady { client_sequence: 1.., .. }
+            | Self::ForcePresence { .. } => 1,
             _ => 0,
         }
     }

@@ -17,7 +17,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use agent::{Activity, Agent, Next, Presence, Reservation, Session, Stage, WrapUp};
+pub use agent::{Activity, Agent, Next, Presence, Reservation, Session, Stage, Steadiness, WrapUp};
 pub use command::{Action, Command, Device, Force, QueuePolicy, Roster, Wish};
 pub use lease::{Holding, Lease, cell_of_resource};
 pub use machine::Machine;
@@ -29,10 +29,19 @@ use crate::vocabulary::Millis;
 /// The highest level of rules this program knows. A rule that would decide an old command otherwise than before holds from
 /// a level on, which a command in the log raises: so a log is replayed by the rules it was decided by, and replicas of
 /// two versions never part. Level 0 has the rules of the first version.
-pub const FEATURE_LEVEL: u32 = FEATURE_LEVEL_REACHABILITY;
+pub const FEATURE_LEVEL: u32 = 1;
 
 /// From this level on an agent without a device that can be called is not reserved.
 pub const FEATURE_LEVEL_REACHABILITY: u32 = 1;
+
+/// From this level on it is told when an agent's presence is unsteady.
+pub const FEATURE_LEVEL_STEADINESS: u32 = 1;
+
+/// An agent that changed its presence no more for as long is steady.
+pub const STEADY_AFTER: Millis = Millis::from_secs(60);
+
+/// More changes of presence within [`STEADY_AFTER`] are told: no person means that many.
+pub const CHANGE_COUNT_MAX: usize = 6;
 
 /// How long a reservation may stay unconfirmed after its media node lost or renewed its lease. Then it ends as
 /// `media_lost`: long enough for the node to come back and say what became of each contact, short enough that nobody

@@ -99,6 +99,12 @@ pub enum Rejection {
         /// The live one.
         session_id: SessionId,
     },
+    /// The agent's client said something newer before.
+    #[error("the client's command {seen} came before this one")]
+    OutOfOrder {
+        /// The highest number seen in the session.
+        seen: u64,
+    },
     /// A supervisor signed the agent out; only a supervisor takes that back.
     #[error("a supervisor has signed the agent out, from the end of its contact")]
     SignOutForced,
@@ -200,6 +206,7 @@ impl Rejection {
             Self::UnknownQueue => "UNKNOWN_QUEUE",
             Self::NotSignedIn => "NOT_SIGNED_IN",
             Self::AlreadySignedIn { .. } => "ALREADY_SIGNED_IN",
+            Self::OutOfOrder { .. } => "OUT_OF_ORDER",
             Self::SignOutForced => "SIGN_OUT_FORCED",
             Self::NotReady => "NOT_READY",
             Self::AlreadyReserved { .. } => "ALREADY_RESERVED",

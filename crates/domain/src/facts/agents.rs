@@ -21,6 +21,8 @@ pub enum AgentFact {
     /// A supervisor decided what the agent is to be. What follows from it at once comes behind; what waits for the end
     /// of a contact comes then.
     AgentForced { agent_id: AgentId, presence: ForcedPresence, author: String, reason: String },
+    /// The agent changed its presence too often since then; told once until it is steady again.
+    AgentPresenceUnsteady { agent_id: AgentId, change_count: u32, since: Timestamp },
     /// A device can be called for the agent until `expires_at`.
     DeviceRegistered {
         agent_id: AgentId,
@@ -166,6 +168,7 @@ impl AgentFact {
             | Self::AgentBecameReady { agent_id }
             | Self::AgentBecameNotReady { agent_id, .. }
             | Self::AgentForced { agent_id, .. }
+            | Self::AgentPresenceUnsteady { agent_id, .. }
             | Self::DeviceRegistered { agent_id, .. }
             | Self::DeviceUnregistered { agent_id, .. }
             | Self::AgentReserved { agent_id, .. }
@@ -189,6 +192,7 @@ impl LogFact for AgentFact {
             Self::AgentBecameReady { .. } => "AgentBecameReady",
             Self::AgentBecameNotReady { .. } => "AgentBecameNotReady",
             Self::AgentForced { .. } => "AgentForced",
+            Self::AgentPresenceUnsteady { .. } => "AgentPresenceUnsteady",
             Self::DeviceRegistered { .. } => "DeviceRegistered",
             Self::DeviceUnregistered { .. } => "DeviceUnregistered",
             Self::AgentReserved { .. } => "AgentReserved",
@@ -225,6 +229,7 @@ impl LogFact for AgentFact {
             | Self::AgentBecameReady { .. }
             | Self::AgentBecameNotReady { .. }
             | Self::AgentForced { .. }
+            | Self::AgentPresenceUnsteady { .. }
             | Self::DeviceRegistered { .. }
             | Self::DeviceUnregistered { .. }
             | Self::LeaseGranted { .. }

@@ -108,6 +108,7 @@ impl Projection for Phones {
             | AgentFact::AgentBecameReady { .. }
             | AgentFact::AgentBecameNotReady { .. }
             | AgentFact::AgentForced { .. }
+            | AgentFact::AgentPresenceUnsteady { .. }
             | AgentFact::ReservationAccepted { .. }
             | AgentFact::ReservationUnconfirmed { .. }
             | AgentFact::WrapUpStarted { .. }

@@ -136,6 +136,7 @@ impl Projection for Agents {
             AgentFact::WrapUpStarted { .. } => agent.in_wrap_up = true,
             AgentFact::WrapUpEnded { .. } => agent.in_wrap_up = false,
             AgentFact::AgentForced { .. }
+            | AgentFact::AgentPresenceUnsteady { .. }
             | AgentFact::ReservationUnconfirmed { .. }
             | AgentFact::LeaseGranted { .. }
             | AgentFact::LeaseLapsed { .. }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use trunkline_domain::agent_state::{
     Agent, Answer, Device, Done, Holding, Lease, Next, OutboxFact, OutboxKey, Presence, QueuePolicy,
-    Rejection, Reservation, Roster, Session, Stage, Wish, WishAnswer, WrapUp,
+    Rejection, Reservation, Roster, Session, Stage, Steadiness, Wish, WishAnswer, WrapUp,
 };
 use trunkline_domain::facts::{AgentFact, Outcome, ReleaseOutcome};
 use trunkline_domain::vocabulary::{
@@ -19,7 +19,7 @@ use trunkline_domain::vocabulary::{
 use trunkline_proto::convert::WireFact;
 
 /// The version written. A change of any table below raises it, and older bytes stay readable.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -329,8 +329,12 @@ macro_rules! choices {
 }
 
 records! {
-    Agent { agent_id, cell, session, presence, next, reservation, wrap_up, devices, missed_count, since, sequence }
-    Session { session_id, site_id }
+    Agent {
+        agent_id, cell, session, presence, next, reservation, wrap_up, devices, missed_count, since, sequence;
+        4: steadiness
+    }
+    Session { session_id, site_id; 4: client_sequence }
+    Steadiness { changed_at, told }
     Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until, traceparent }
     Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at }
     WrapUp { offer_id, contact_id, company_id, queue_id, ends_at, traceparent }
@@ -400,5 +404,6 @@ choices! {
         26 OutboxFull {}
         27 Unreachable {}
         28 SignOutForced {}
+        29 OutOfOrder { seen }
     }
 }

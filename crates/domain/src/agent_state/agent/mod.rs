@@ -8,10 +8,12 @@ use crate::vocabulary::{AgentId, Cell, DeviceId, QueueId, Timestamp};
 
 mod presence;
 mod reservation;
+mod steadiness;
 mod wrap_up;
 
 pub use presence::{Next, Presence, Session};
 pub use reservation::{Reservation, Stage};
+pub use steadiness::Steadiness;
 pub use wrap_up::WrapUp;
 
 /// What is known of an agent.
@@ -38,6 +40,8 @@ pub struct Agent {
     pub devices: BTreeMap<DeviceId, Device>,
     /// Offers missed in a row.
     pub missed_count: u32,
+    /// How steady its presence is.
+    pub steadiness: Steadiness,
     /// Since when it does what it does.
     pub since: Timestamp,
     /// Facts written about it so far.
@@ -69,6 +73,7 @@ impl Agent {
             wrap_up: None,
             devices: BTreeMap::new(),
             missed_count: 0,
+            steadiness: Steadiness::default(),
             since: now,
             sequence: 0,
         }

@@ -1,9 +1,9 @@
 //! Sessions and presence: whether an agent takes contacts, as it said.
 
 use super::{Activity, Agent, Moment};
-use crate::agent_state::REASON_SIGNED_IN;
 use crate::agent_state::command::Force;
 use crate::agent_state::reply::Rejection;
+use crate::agent_state::{FEATURE_LEVEL_STEADINESS, REASON_SIGNED_IN};
 use crate::facts::{AgentFact, ReleaseOutcome};
 use crate::vocabulary::{Millis, SessionId, SiteId, Timestamp};
 
@@ -14,6 +14,8 @@ pub struct Session {
     pub session_id: SessionId,
     /// Where.
     pub site_id: Option<SiteId>,
+    /// The highest number its client gave a command; zero when it does not count.
+    pub client_sequence: u64,
 }
 
 /// Whether an agent takes contacts.
@@ -59,11 +61,28 @@ impl Agent {
             Some(live) => return Err(Rejection::AlreadySignedIn { session_id: live.session_id.clone() }),
             None => {}
         }
-        self.session = Some(Session { session_id: session_id.clone(), site_id: site_id.clone() });
+        self.session =
+            Some(Session { session_id: session_id.clone(), site_id: site_id.clone(), client_sequence: 0 });
         self.presence = Presence::NotReady { reason: REASON_SIGNED_IN.to_owned(), until: None };
         self.missed_count = 0;
         let agent_id = self.agent_id.clone();
         moment.tell(AgentFact::AgentSignedIn { agent_id, session_id: session_id.clone(), site_id });
+        Ok(session_id)
+    }
+
+    /// The agent signs out.
+    pub(in crate::agent_state) fn leave(
+        &mut self,
+        reason: String,
+        client_sequence: u64,
+        moment: &mut Moment<'_>,
+    ) -> Result<SessionId, Rejection> {
+        if self.heard(client_sequence)? {
+            // A sign-out with this number would have ended the session: it was given to another command.
+            return Err(Rejection::OutOfOrder { seen: client_sequence });
+        }
+        let session_id = self.sign_out(reason, true, moment)?;
+        self.changed(moment);
         Ok(session_id)
     }
 
@@ -87,21 +106,68 @@ impl Agent {
         Ok(session.session_id)
     }
 
-    pub(in crate::agent_state) fn go_ready(&mut self, moment: &mut Moment<'_>) -> Result<(), Rejection> {
-        self.may_choose()?;
-        self.choose_ready(moment);
-        Ok(())
+    pub(in crate::agent_state) fn go_ready(
+        &mut self,
+        client_sequence: u64,
+        moment: &mut Moment<'_>,
+    ) -> Result<(), Rejection> {
+        self.choose(client_sequence, moment, Self::choose_ready)
     }
 
     pub(in crate::agent_state) fn go_not_ready(
         &mut self,
         reason: String,
         duration: Millis,
+        client_sequence: u64,
         moment: &mut Moment<'_>,
     ) -> Result<(), Rejection> {
-        self.may_choose()?;
-        self.choose_not_ready(reason, duration, moment);
+        self.choose(client_sequence, moment, |agent, moment| agent.choose_not_ready(reason, duration, moment))
+    }
+
+    /// The agent's own word, if it counts.
+    fn choose(
+        &mut self,
+        client_sequence: u64,
+        moment: &mut Moment<'_>,
+        choice: impl FnOnce(&mut Self, &mut Moment<'_>),
+    ) -> Result<(), Rejection> {
+        if self.heard(client_sequence)? {
+            return Ok(());
+        }
+        if matches!(self.next, Some(Next::SignedOut { .. })) {
+            return Err(Rejection::SignOutForced);
+        }
+        let before = (self.presence.clone(), self.next.clone());
+        choice(self, moment);
+        if let Some(session) = self.session.as_mut().filter(|_| client_sequence > 0) {
+            session.client_sequence = client_sequence;
+        }
+        if (&self.presence, &self.next) != (&before.0, &before.1) {
+            self.changed(moment);
+        }
         Ok(())
+    }
+
+    /// Whether the client's command is the last one again. What it sent before that is overtaken: a desktop's retry must
+    /// not undo what its person chose since.
+    fn heard(&self, client_sequence: u64) -> Result<bool, Rejection> {
+        let seen = self.session.as_ref().ok_or(Rejection::NotSignedIn)?.client_sequence;
+        match client_sequence {
+            0 => Ok(false),
+            older if older < seen => Err(Rejection::OutOfOrder { seen }),
+            other => Ok(other == seen),
+        }
+    }
+
+    /// The agent changed its presence, now or for later.
+    fn changed(&mut self, moment: &mut Moment<'_>) {
+        if moment.feature_level < FEATURE_LEVEL_STEADINESS {
+            return;
+        }
+        if let Some((change_count, since)) = self.steadiness.note(moment.at) {
+            let agent_id = self.agent_id.clone();
+            moment.tell(AgentFact::AgentPresenceUnsteady { agent_id, change_count, since });
+        }
     }
 
     /// A supervisor decides. A live contact is never cut: what would end it takes effect after it.
@@ -126,15 +192,6 @@ impl Agent {
             Force::SignedOut => drop(self.sign_out(reason, false, moment)?),
         }
         Ok(())
-    }
-
-    /// Whether the agent's own word counts.
-    fn may_choose(&self) -> Result<(), Rejection> {
-        match (&self.session, &self.next) {
-            (None, _) => Err(Rejection::NotSignedIn),
-            (_, Some(Next::SignedOut { .. })) => Err(Rejection::SignOutForced),
-            _ => Ok(()),
-        }
     }
 
     fn choose_ready(&mut self, moment: &mut Moment<'_>) {

@@ -135,20 +135,22 @@ impl Machine {
                 })?;
                 Ok(Done::SignedIn { session_id })
             }
-            Action::SignOut { agent_id, reason } => {
+            Action::SignOut { agent_id, reason, client_sequence } => {
                 self.known(&agent_id)?;
                 let signed_out =
-                    self.change(turn, &agent_id, now, |agent, moment| agent.sign_out(reason, true, moment));
+                    self.change(turn, &agent_id, now, |it, moment| it.leave(reason, client_sequence, moment));
                 Ok(Done::SignedOut { session_id: signed_out? })
             }
-            Action::GoReady { agent_id } => {
+            Action::GoReady { agent_id, client_sequence } => {
                 self.known(&agent_id)?;
-                self.change(turn, &agent_id, now, Agent::go_ready)?;
+                self.change(turn, &agent_id, now, |it, moment| it.go_ready(client_sequence, moment))?;
                 Ok(Done::Ready)
             }
-            Action::GoNotReady { agent_id, reason, duration } => {
+            Action::GoNotReady { agent_id, reason, duration, client_sequence } => {
                 self.known(&agent_id)?;
-                self.change(turn, &agent_id, now, |it, moment| it.go_not_ready(reason, duration, moment))?;
+                self.change(turn, &agent_id, now, |agent, moment| {
+                    agent.go_not_ready(reason, duration, client_sequence, moment)
+                })?;
                 Ok(Done::NotReady)
             }
             Action::ForcePresence { agent_id, force, author, reason } => {

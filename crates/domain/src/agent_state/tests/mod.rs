@@ -6,6 +6,7 @@ mod table_leases;
 mod table_log;
 mod table_presence;
 mod table_reservations;
+mod table_steadiness;
 mod table_supervision;
 
 use std::collections::BTreeMap;
@@ -126,15 +127,16 @@ fn sign_in(name: &str) -> Action {
 }
 
 fn sign_out(name: &str) -> Action {
-    Action::SignOut { agent_id: agent(name), reason: "done".to_owned() }
+    Action::SignOut { agent_id: agent(name), reason: "done".to_owned(), client_sequence: 0 }
 }
 
 fn go_ready(name: &str) -> Action {
-    Action::GoReady { agent_id: agent(name) }
+    Action::GoReady { agent_id: agent(name), client_sequence: 0 }
 }
 
 fn go_not_ready(name: &str, duration: i64) -> Action {
-    Action::GoNotReady { agent_id: agent(name), reason: "lunch".to_owned(), duration: Millis(duration) }
+    let (reason, duration) = ("lunch".to_owned(), Millis(duration));
+    Action::GoNotReady { agent_id: agent(name), reason, duration, client_sequence: 0 }
 }
 
 fn force(name: &str, force: Force) -> Action {

@@ -205,6 +205,7 @@ fn well_formed(machine: &Machine) {
                 assert!(it.wrap_up);
                 it.wrap_up = false;
             }
+            AgentFact::AgentPresenceUnsteady { change_count, .. } => assert!(*change_count > 6),
             AgentFact::DeviceRegistered { device_id, .. } => drop(it.devices.insert(device_id.clone())),
             AgentFact::DeviceUnregistered { device_id, .. } => assert!(it.devices.remove(device_id)),
             AgentFact::LeaseGranted { .. }
