@@ -73,7 +73,9 @@ commands!(
     GoReadyRequest,
     GoNotReadyRequest,
     ForcePresenceRequest,
+    RequestWrapUpRequest,
     FinishWrapUpRequest,
+    ExtendWrapUpRequest,
     RegisterDeviceRequest,
     UnregisterDeviceRequest,
     DefineRosterRequest,
@@ -116,6 +118,10 @@ calls! {
     go_not_ready(GoNotReadyRequest) -> GoNotReadyResponse;
     /// A supervisor decides for the agent.
     force_presence(ForcePresenceRequest) -> ForcePresenceResponse;
+    /// Asks for after-contact work.
+    request_wrap_up(RequestWrapUpRequest) -> RequestWrapUpResponse;
+    /// Puts the end of after-contact work off.
+    extend_wrap_up(ExtendWrapUpRequest) -> ExtendWrapUpResponse;
     /// Ends after-contact work.
     finish_wrap_up(FinishWrapUpRequest) -> FinishWrapUpResponse;
     /// The agents as the leader sees them.

@@ -23,8 +23,9 @@ facts! {
     ReservationAccepted { agent_id, offer_id, contact_id, token }
     ReservationReleased { agent_id, offer_id, contact_id, token, outcome }
     ReservationUnconfirmed { agent_id, offer_id, contact_id, token | resolves_at as resolves_at_ms }
-    WrapUpStarted { agent_id, offer_id, contact_id, company_id, queue_id | ends_at as ends_at_ms }
-    WrapUpEnded { agent_id, offer_id, contact_id, finished_by_agent }
+    WrapUpStarted { agent_id, offer_id, contact_id, company_id, queue_id; ends_at as ends_at_ms }
+    WrapUpExtended { agent_id, offer_id, contact_id | ends_at as ends_at_ms }
+    WrapUpEnded { agent_id, offer_id, contact_id, finished_by_agent, wrap_up_code }
     LeaseGranted { resource, holder, epoch, address | expires_at as expires_at_ms }
     LeaseLapsed { resource, holder, epoch }
     LeaseReleased { resource, holder, epoch }

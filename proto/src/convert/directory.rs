@@ -2,9 +2,10 @@
 
 use trunkline_domain::facts::{
     Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, DefinitionKind, DirectoryFact, Flow, Number,
-    OpeningSpan, Operator, Queue, Skill,
+    OpeningSpan, Operator, Queue, Skill, WrapUpMode,
 };
 
+use super::{DecodeError, Field};
 use crate::directory::v1 as wire;
 
 facts! {
@@ -42,7 +43,10 @@ message!(Queue {
     wait_ms_max,
     waiting_count_max,
     miss_count_max,
-    reoffer_after_ms
+    reoffer_after_ms,
+    wrap_up_mode,
+    wrap_up_code_required,
+    wrap_up_extension_ms_max
 });
 message!(Flow { flow_id, company_id, calendar_id, closed_prompt, greeting_prompt, music, queue_id });
 message!(Number { number, company_id, flow_id });
@@ -67,3 +71,43 @@ message!(BlocklistEntry { number, company_id, reason });
 values!(DefinitionKind as wire::DefinitionKind [
     Operator, Company, Skill, Calendar, Queue, Flow, Number, Agent, Contract, ApiKey, BlocklistEntry
 ]);
+
+/// Timed has no number of its own: so wrap-up was before there were modes.
+impl From<WrapUpMode> for wire::WrapUpMode {
+    fn from(mode: WrapUpMode) -> Self {
+        match mode {
+            WrapUpMode::Timed => Self::Unspecified,
+            WrapUpMode::None => Self::None,
+            WrapUpMode::TimedForced => Self::TimedForced,
+            WrapUpMode::Mandatory => Self::Mandatory,
+            WrapUpMode::OnRequest => Self::OnRequest,
+        }
+    }
+}
+
+/// Who ends after-contact work, from the number in a queue's policy.
+///
+/// # Errors
+/// When it is not a known mode.
+pub fn wrap_up_mode(number: i32) -> Result<WrapUpMode, DecodeError> {
+    Field::from_wire(number, "RosterQueue.wrap_up_mode")
+}
+
+impl Field for WrapUpMode {
+    type Wire = i32;
+
+    fn to_wire(&self) -> i32 {
+        wire::WrapUpMode::from(*self) as i32
+    }
+
+    fn from_wire(wire: i32, field: &'static str) -> Result<Self, DecodeError> {
+        match wire::WrapUpMode::try_from(wire) {
+            Ok(wire::WrapUpMode::Unspecified) => Ok(Self::Timed),
+            Ok(wire::WrapUpMode::None) => Ok(Self::None),
+            Ok(wire::WrapUpMode::TimedForced) => Ok(Self::TimedForced),
+            Ok(wire::WrapUpMode::Mandatory) => Ok(Self::Mandatory),
+            Ok(wire::WrapUpMode::OnRequest) => Ok(Self::OnRequest),
+            Err(_) => Err(DecodeError::UnknownValue { field, value: wire }),
+        }
+    }
+}

@@ -27,6 +27,7 @@ mod meta;
 mod routing;
 
 pub use agents::release_outcome;
+pub use directory::wrap_up_mode;
 pub use error::DecodeError;
 use field::{Field, WireEnum};
 use meta::FactBody;

@@ -47,11 +47,16 @@ pub(super) fn agent(fact: &Fact) -> String {
             let at = clock(*resolves_at);
             format!("{} on {} is unconfirmed, resolves by {at}", short(agent_id), short(offer_id))
         }
-        Fact::WrapUpStarted { agent_id, ends_at, .. } => {
-            format!("{} wraps up until {}", short(agent_id), clock(*ends_at))
+        Fact::WrapUpStarted { agent_id, ends_at, .. } => match ends_at {
+            Some(ends_at) => format!("{} wraps up until {}", short(agent_id), clock(*ends_at)),
+            None => format!("{} wraps up until it says so", short(agent_id)),
+        },
+        Fact::WrapUpExtended { agent_id, ends_at, .. } => {
+            format!("{} wraps up longer, until {}", short(agent_id), clock(*ends_at))
         }
-        Fact::WrapUpEnded { agent_id, finished_by_agent, .. } => match finished_by_agent {
-            true => format!("{} finished wrap-up", short(agent_id)),
+        Fact::WrapUpEnded { agent_id, finished_by_agent, wrap_up_code, .. } => match finished_by_agent {
+            true if wrap_up_code.is_empty() => format!("{} finished wrap-up", short(agent_id)),
+            true => format!("{} finished wrap-up: {wrap_up_code}", short(agent_id)),
             false => format!("wrap-up of {} ran out", short(agent_id)),
         },
         Fact::LeaseGranted { resource, holder, epoch, expires_at, .. } => {

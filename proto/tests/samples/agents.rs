@@ -124,7 +124,27 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
                 contact_id: contact(),
                 company_id: id("cmp_aurora"),
                 queue_id: id("que_aurora"),
-                ends_at: at(30_000),
+                ends_at: Some(at(30_000)),
+            },
+        ),
+        (
+            "open",
+            AgentFact::WrapUpStarted {
+                agent_id: agent(),
+                offer_id: offer(),
+                contact_id: contact(),
+                company_id: id("cmp_aurora"),
+                queue_id: id("que_aurora"),
+                ends_at: None,
+            },
+        ),
+        (
+            "",
+            AgentFact::WrapUpExtended {
+                agent_id: agent(),
+                offer_id: offer(),
+                contact_id: contact(),
+                ends_at: at(60_000),
             },
         ),
         (
@@ -134,6 +154,7 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
                 offer_id: offer(),
                 contact_id: contact(),
                 finished_by_agent: true,
+                wrap_up_code: String::new(),
             },
         ),
         (
@@ -143,6 +164,17 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
                 offer_id: offer(),
                 contact_id: contact(),
                 finished_by_agent: false,
+                wrap_up_code: String::new(),
+            },
+        ),
+        (
+            "coded",
+            AgentFact::WrapUpEnded {
+                agent_id: agent(),
+                offer_id: offer(),
+                contact_id: contact(),
+                finished_by_agent: true,
+                wrap_up_code: "order changed".to_owned(),
             },
         ),
         (

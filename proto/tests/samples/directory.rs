@@ -1,6 +1,6 @@
 use trunkline_domain::facts::{
     Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, DefinitionKind, DirectoryFact, Flow, Number,
-    OpeningSpan, Operator, Queue, Skill, UsageUnit,
+    OpeningSpan, Operator, Queue, Skill, UsageUnit, WrapUpMode,
 };
 use trunkline_domain::vocabulary::{Cell, Currency, Millis};
 
@@ -61,6 +61,28 @@ pub fn directory() -> Vec<Sample<DirectoryFact>> {
                 waiting_count_max: 50,
                 miss_count_max: 3,
                 reoffer_after_ms: Millis(60_000),
+                wrap_up_mode: WrapUpMode::Timed,
+                wrap_up_code_required: false,
+                wrap_up_extension_ms_max: Millis::ZERO,
+            }),
+        ),
+        (
+            "asked",
+            DirectoryFact::QueueDefined(Queue {
+                queue_id: id("que_cobalt"),
+                company_id: id("cmp_cobalt"),
+                name: "Cobalt service".to_owned(),
+                required_skills: vec![],
+                priority: 0,
+                offer_timeout_ms: Millis(20_000),
+                wrap_up_ms: Millis(30_000),
+                wait_ms_max: Millis::ZERO,
+                waiting_count_max: 0,
+                miss_count_max: 0,
+                reoffer_after_ms: Millis(30_000),
+                wrap_up_mode: WrapUpMode::OnRequest,
+                wrap_up_code_required: true,
+                wrap_up_extension_ms_max: Millis(120_000),
             }),
         ),
         (

@@ -10,7 +10,7 @@ use trunkline_domain::agent_state::{
 use trunkline_domain::vocabulary::{Cell, Epoch, IdError, Millis, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
-use trunkline_proto::convert::release_outcome;
+use trunkline_proto::convert::{release_outcome, wrap_up_mode};
 use trunkline_runtime::grpc::{Refusal, RejectionKind, refuse, status_of};
 use trunkline_runtime::lease::tell_holder;
 
@@ -18,6 +18,8 @@ use trunkline_runtime::lease::tell_holder;
 const REASON_LEN_MAX: usize = 200;
 /// The longest resource name and address taken, in bytes.
 const NAME_LEN_MAX: usize = 128;
+/// The longest code of a wrap-up taken, in bytes.
+const CODE_LEN_MAX: usize = 64;
 /// The longest SIP URI taken, in bytes.
 const URI_LEN_MAX: usize = 1024;
 /// The longest time span taken, in ms: a year.
@@ -100,8 +102,21 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
             (it.command_id, Action::GoNotReady { agent_id, reason, duration, client_sequence })
         }
         Logged::ForcePresence(it) => (it.command_id.clone(), force(it)?),
+        Logged::RequestWrapUp(it) => {
+            (it.command_id, Action::RequestWrapUp { agent_id: id(&it.agent_id, "agent_id")? })
+        }
         Logged::FinishWrapUp(it) => {
-            (it.command_id, Action::FinishWrapUp { agent_id: id(&it.agent_id, "agent_id")? })
+            let agent_id = id(&it.agent_id, "agent_id")?;
+            let code = text(it.wrap_up_code, "wrap_up_code", CODE_LEN_MAX)?;
+            (it.command_id, Action::FinishWrapUp { agent_id, code })
+        }
+        Logged::ExtendWrapUp(it) => {
+            let agent_id = id(&it.agent_id, "agent_id")?;
+            let span = span(it.by_ms, "by_ms")?;
+            if span == Millis::ZERO {
+                return Err(DoorError::Field { field: "by_ms", problem: "is missing" });
+            }
+            (it.command_id, Action::ExtendWrapUp { agent_id, span })
         }
         Logged::RegisterDevice(it) => {
             let device = Device {
@@ -126,9 +141,7 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
             }
             let mut queues = BTreeMap::new();
             for queue in it.queues {
-                let wrap_up = span(queue.wrap_up_ms, "queues.wrap_up_ms")?;
-                let policy = QueuePolicy { wrap_up, miss_count_max: queue.miss_count_max };
-                queues.insert(id(&queue.queue_id, "queues.queue_id")?, policy);
+                queues.insert(id(&queue.queue_id, "queues.queue_id")?, policy(queue)?);
             }
             let roster = Roster { revision: it.directory_revision, agents, queues };
             (it.command_id, Action::DefineRoster(roster))
@@ -184,6 +197,18 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
             level @ 0..=FEATURE_LEVEL => (it.command_id, Action::RaiseFeatureLevel { level }),
             _ => return Err(DoorError::Field { field: "feature_level", problem: "is not known here" }),
         },
+    })
+}
+
+fn policy(queue: api::RosterQueue) -> Result<QueuePolicy, DoorError> {
+    let extension = span(queue.wrap_up_extension_ms_max, "queues.wrap_up_extension_ms_max")?;
+    Ok(QueuePolicy {
+        wrap_up: span(queue.wrap_up_ms, "queues.wrap_up_ms")?,
+        miss_count_max: queue.miss_count_max,
+        wrap_up_mode: wrap_up_mode(queue.wrap_up_mode)
+            .map_err(|_| DoorError::Field { field: "queues.wrap_up_mode", problem: "is not a known mode" })?,
+        wrap_up_code_required: queue.wrap_up_code_required,
+        wrap_up_extension_max: extension,
     })
 }
 
@@ -321,6 +346,11 @@ impl Refusal for Refused<'_> {
             | Rejection::AlreadyReserved { .. }
             | Rejection::InWrapUp
             | Rejection::NotInWrapUp
+            | Rejection::NotTalking
+            | Rejection::WrapUpForced
+            | Rejection::WrapUpCodeRequired
+            | Rejection::WrapUpOpenEnded
+            | Rejection::WrapUpExtensionTooLong { .. }
             | Rejection::Unreachable
             | Rejection::WrongCell
             | Rejection::ContactReserved { .. }

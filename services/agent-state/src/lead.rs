@@ -10,6 +10,7 @@ use trunkline_domain::kernel::Projection;
 use trunkline_domain::vocabulary::{Cell, Epoch, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
+use trunkline_proto::directory::v1::WrapUpMode;
 use trunkline_runtime::error_chain;
 use trunkline_runtime::event_log::{LogError, ReadFrom, SharedLog};
 use trunkline_runtime::facts::FactReader;
@@ -177,6 +178,10 @@ impl Leading {
                 return true;
             }
         }
+        if roster.feature_level() > self.consensus.feature_level() {
+            tracing::debug!("a voter's program does not know all that the directory says yet");
+            return false;
+        }
         match self.propose(define_roster(self.command_id(), &roster)).await {
             Ok(Ok(_)) => true,
             Ok(Err(rejection)) => {
@@ -204,6 +209,9 @@ fn roster(directory: &Directory, at: Timestamp, cell_count: u32) -> Roster {
     let policy = |queue: &trunkline_domain::facts::Queue| QueuePolicy {
         wrap_up: queue.wrap_up_ms,
         miss_count_max: queue.miss_count_max,
+        wrap_up_mode: queue.wrap_up_mode,
+        wrap_up_code_required: queue.wrap_up_code_required,
+        wrap_up_extension_max: queue.wrap_up_extension_ms_max,
     };
     let queues = directory.queues(at).map(|queue| (queue.queue_id.clone(), policy(queue))).collect();
     Roster { revision: directory.revision(), agents, queues }
@@ -218,6 +226,9 @@ fn define_roster(command_id: String, roster: &Roster) -> Logged {
         queue_id: ToString::to_string(queue_id),
         wrap_up_ms: policy.wrap_up.0,
         miss_count_max: policy.miss_count_max,
+        wrap_up_mode: WrapUpMode::from(policy.wrap_up_mode).into(),
+        wrap_up_code_required: policy.wrap_up_code_required,
+        wrap_up_extension_ms_max: policy.wrap_up_extension_max.0,
     };
     Logged::DefineRoster(api::DefineRosterRequest {
         command_id,

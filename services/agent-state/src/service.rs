@@ -156,6 +156,22 @@ impl AgentStateService for Service {
             api::FinishWrapUpResponse {})
     }
 
+    async fn request_wrap_up(
+        &self,
+        request: Request<api::RequestWrapUpRequest>,
+    ) -> Result<Response<api::RequestWrapUpResponse>, Status> {
+        command!(self, request, RequestWrapUp, "request_wrap_up", Done::WrapUpRequested =>
+            api::RequestWrapUpResponse {})
+    }
+
+    async fn extend_wrap_up(
+        &self,
+        request: Request<api::ExtendWrapUpRequest>,
+    ) -> Result<Response<api::ExtendWrapUpResponse>, Status> {
+        command!(self, request, ExtendWrapUp, "extend_wrap_up", Done::WrapUpExtended { ends_at } =>
+            api::ExtendWrapUpResponse { ends_at_ms: ends_at.0 })
+    }
+
     async fn list_agents(
         &self,
         _: Request<api::ListAgentsRequest>,

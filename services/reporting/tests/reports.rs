@@ -235,11 +235,17 @@ impl Scribes {
             contact_id: contact(n),
             company_id: company(),
             queue_id: queue(),
-            ends_at: Timestamp(START + at + 45_000),
+            ends_at: Some(Timestamp(START + at + 45_000)),
         };
         self.agents.write(at + 35_000, [released, wrapping_up]).await;
         let (contact_id, offer_id, agent_id) = (contact(n), offer(n), agent());
-        let over = AgentFact::WrapUpEnded { agent_id, offer_id, contact_id, finished_by_agent: false };
+        let over = AgentFact::WrapUpEnded {
+            agent_id,
+            offer_id,
+            contact_id,
+            finished_by_agent: false,
+            wrap_up_code: String::new(),
+        };
         self.agents.write(at + 45_000, [over]).await;
         let price = Money::parse(Currency::parse("EUR").unwrap(), "0.48").unwrap();
         let rated = BillingFact::UsageRated {

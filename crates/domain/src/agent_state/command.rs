@@ -1,7 +1,6 @@
 //! What somebody asks of the machine. Every entry of the Raft log that is not Raft's own is one [`Command`].
 
-use std::collections::BTreeMap;
-
+use super::roster::Roster;
 use crate::facts::{ForcedPresence, ReleaseOutcome};
 use crate::vocabulary::{
     AgentId, Cell, CommandId, CompanyId, ContactId, DeviceId, Epoch, Millis, NodeId, OfferId, QueueId,
@@ -71,10 +70,24 @@ pub enum Action {
         /// Why.
         reason: String,
     },
+    /// The agent will have something to do after the contact it talks to: it counts where wrap-up is on request.
+    RequestWrapUp {
+        /// Who.
+        agent_id: AgentId,
+    },
     /// Ends after-contact work before its deadline.
     FinishWrapUp {
         /// Who.
         agent_id: AgentId,
+        /// What the contact came to, as a word of the queue's; may be empty where the queue does not ask for it.
+        code: String,
+    },
+    /// Puts the end of after-contact work off.
+    ExtendWrapUp {
+        /// Who.
+        agent_id: AgentId,
+        /// By how much.
+        span: Millis,
     },
     /// A device can be called.
     RegisterDevice {
@@ -203,17 +216,23 @@ impl Action {
             Self::AdvancePublished { .. } => 16,
             Self::RaiseFeatureLevel { .. } => 17,
             Self::ForcePresence { .. } => 18,
+            Self::RequestWrapUp { .. } => 19,
+            Self::ExtendWrapUp { .. } => 20,
         }
     }
 
     /// The feature level of the first program that knows the action. The leader takes it once that level holds: a voter
     /// with an older program would stop at it.
-    pub const fn feature_level(&self) -> u32 {
+    pub fn feature_level(&self) -> u32 {
         match self {
             Self::SignOut { client_sequence: 1.., .. }
             | Self::GoReady { client_sequence: 1.., .. }
             | Self::GoNotReady { client_sequence: 1.., .. }
-            | Self::ForcePresence { .. } => 1,
+            | Self::ForcePresence { .. }
+            | Self::RequestWrapUp { .. }
+            | Self::ExtendWrapUp { .. } => 1,
+            Self::FinishWrapUp { code, .. } => u32::from(!code.is_empty()),
+            Self::DefineRoster(roster) => roster.feature_level(),
             _ => 0,
         }
     }
@@ -290,24 +309,4 @@ pub struct Device {
     pub node_id: NodeId,
     /// After this it can no longer be called.
     pub expires_at: Timestamp,
-}
-
-/// What the machine needs of the directory.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Roster {
-    /// The directory revision it is of. A lower one than known changes nothing.
-    pub revision: u64,
-    /// Who may sign in, and the cell each serves.
-    pub agents: BTreeMap<AgentId, Cell>,
-    /// What follows a contact or a missed offer.
-    pub queues: BTreeMap<QueueId, QueuePolicy>,
-}
-
-/// What happens to an agent after a contact or a missed offer of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct QueuePolicy {
-    /// After-contact work; zero for none.
-    pub wrap_up: Millis,
-    /// After this many offers missed in a row the agent becomes not ready; zero for never.
-    pub miss_count_max: u32,
 }

@@ -13,15 +13,17 @@ mod command;
 mod lease;
 mod machine;
 mod reply;
+mod roster;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use agent::{Activity, Agent, Next, Presence, Reservation, Session, Stage, Steadiness, WrapUp};
-pub use command::{Action, Command, Device, Force, QueuePolicy, Roster, Wish};
+pub use command::{Action, Command, Device, Force, Wish};
 pub use lease::{Holding, Lease, cell_of_resource};
 pub use machine::Machine;
 pub use reply::{Done, Rejection, Reply, WishAnswer};
+pub use roster::{QueuePolicy, Roster};
 pub use state::{Answer, OutboxFact, OutboxKey, State, Touched};
 
 use crate::vocabulary::Millis;

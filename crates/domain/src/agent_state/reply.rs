@@ -1,7 +1,7 @@
 //! What the machine answers.
 
 use crate::facts::ReleaseOutcome;
-use crate::vocabulary::{AgentId, Epoch, NodeId, OfferId, SessionId, Timestamp};
+use crate::vocabulary::{AgentId, Epoch, Millis, NodeId, OfferId, SessionId, Timestamp};
 
 /// The answer to a command: done, or why not. A rejection changes nothing but the time.
 pub type Reply = Result<Done, Rejection>;
@@ -25,8 +25,15 @@ pub enum Done {
     NotReady,
     /// The agent is what the supervisor said, now or after the contact.
     Forced,
+    /// There will be wrap-up, where it is on request.
+    WrapUpRequested,
     /// After-contact work ended.
     WrapUpFinished,
+    /// After-contact work ends later.
+    WrapUpExtended {
+        /// When.
+        ends_at: Timestamp,
+    },
     /// The device is known.
     DeviceKnown,
     /// The device is forgotten.
@@ -126,6 +133,24 @@ pub enum Rejection {
     /// The agent has no device that can be called.
     #[error("agent has no device that can be called")]
     Unreachable,
+    /// The agent talks to nobody.
+    #[error("agent is not talking")]
+    NotTalking,
+    /// The queue's wrap-up ends at its deadline and not before.
+    #[error("wrap-up lasts until its deadline")]
+    WrapUpForced,
+    /// The queue wants to know what the contact came to.
+    #[error("wrap-up cannot be finished without a code")]
+    WrapUpCodeRequired,
+    /// There is no end that could be put off.
+    #[error("wrap-up has no deadline")]
+    WrapUpOpenEnded,
+    /// The queue lets nobody take that long.
+    #[error("wrap-up can be extended by {} ms more at most", left.0)]
+    WrapUpExtensionTooLong {
+        /// By how much it still can.
+        left: Millis,
+    },
     /// The agent serves another cell.
     #[error("agent serves another cell")]
     WrongCell,
@@ -213,6 +238,11 @@ impl Rejection {
             Self::InWrapUp => "IN_WRAP_UP",
             Self::NotInWrapUp => "NOT_IN_WRAP_UP",
             Self::Unreachable => "UNREACHABLE",
+            Self::NotTalking => "NOT_TALKING",
+            Self::WrapUpForced => "WRAP_UP_FORCED",
+            Self::WrapUpCodeRequired => "WRAP_UP_CODE_REQUIRED",
+            Self::WrapUpOpenEnded => "WRAP_UP_OPEN_ENDED",
+            Self::WrapUpExtensionTooLong { .. } => "WRAP_UP_EXTENSION_TOO_LONG",
             Self::WrongCell => "WRONG_CELL",
             Self::ContactReserved { .. } => "CONTACT_RESERVED",
             Self::DeadlinePassed => "DEADLINE_PASSED",

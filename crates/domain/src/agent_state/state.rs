@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::agent::Agent;
-use super::command::Roster;
 use super::lease::Lease;
 use super::reply::Reply;
+use super::roster::Roster;
 use crate::facts::{AgentFact, LogFact, Meta, Recorded};
 use crate::kernel::{StateHash, StateHasher};
 use crate::vocabulary::{AgentId, Cell, CommandId, EventId, Timestamp};

@@ -78,6 +78,9 @@ pub(super) fn fields(fact: &DirectoryFact) -> Vec<Field> {
             field("waiting_count_max", it.waiting_count_max),
             field("miss_count_max", it.miss_count_max),
             field("reoffer_after", span_text(it.reoffer_after_ms)),
+            field("wrap_up_mode", it.wrap_up_mode.as_str()),
+            field("wrap_up_code", if it.wrap_up_code_required { "required" } else { "optional" }),
+            field("wrap_up_extension_max", span_text(it.wrap_up_extension_ms_max)),
         ],
         DirectoryFact::FlowDefined(it) => vec![
             field("queue", &it.queue_id),

@@ -25,6 +25,9 @@ pub(super) fn queue(company: &str, name: &str) -> Queue {
         waiting_count_max: 0,
         miss_count_max: 3,
         reoffer_after_ms: Millis::from_secs(30),
+        wrap_up_mode: WrapUpMode::Timed,
+        wrap_up_code_required: false,
+        wrap_up_extension_ms_max: Millis::ZERO,
     }
 }
 

@@ -64,17 +64,26 @@ pub enum AgentFact {
         token: u64,
         resolves_at: Timestamp,
     },
-    /// After-contact work began and ends by itself at `ends_at`.
+    /// After-contact work began and ends by itself at `ends_at`; without one only the agent ends it.
     WrapUpStarted {
         agent_id: AgentId,
         offer_id: OfferId,
         contact_id: ContactId,
         company_id: CompanyId,
         queue_id: QueueId,
-        ends_at: Timestamp,
+        ends_at: Option<Timestamp>,
     },
+    /// After-contact work ends later than it would have.
+    WrapUpExtended { agent_id: AgentId, offer_id: OfferId, contact_id: ContactId, ends_at: Timestamp },
     /// After-contact work ended; `finished_by_agent` is false when its deadline did it.
-    WrapUpEnded { agent_id: AgentId, offer_id: OfferId, contact_id: ContactId, finished_by_agent: bool },
+    WrapUpEnded {
+        agent_id: AgentId,
+        offer_id: OfferId,
+        contact_id: ContactId,
+        finished_by_agent: bool,
+        /// What the contact came to; empty when the agent did not say.
+        wrap_up_code: String,
+    },
     /// A resource has an owner; `epoch` is the Raft index of the grant.
     /// `address` is where the holder answers gRPC; empty when it serves nothing.
     LeaseGranted { resource: String, holder: NodeId, epoch: Epoch, expires_at: Timestamp, address: String },
@@ -176,6 +185,7 @@ impl AgentFact {
             | Self::ReservationReleased { agent_id, .. }
             | Self::ReservationUnconfirmed { agent_id, .. }
             | Self::WrapUpStarted { agent_id, .. }
+            | Self::WrapUpExtended { agent_id, .. }
             | Self::WrapUpEnded { agent_id, .. } => Some(agent_id),
             Self::LeaseGranted { .. } | Self::LeaseLapsed { .. } | Self::LeaseReleased { .. } => None,
         }
@@ -200,6 +210,7 @@ impl LogFact for AgentFact {
             Self::ReservationReleased { .. } => "ReservationReleased",
             Self::ReservationUnconfirmed { .. } => "ReservationUnconfirmed",
             Self::WrapUpStarted { .. } => "WrapUpStarted",
+            Self::WrapUpExtended { .. } => "WrapUpExtended",
             Self::WrapUpEnded { .. } => "WrapUpEnded",
             Self::LeaseGranted { .. } => "LeaseGranted",
             Self::LeaseLapsed { .. } => "LeaseLapsed",
@@ -223,6 +234,7 @@ impl LogFact for AgentFact {
             | Self::ReservationReleased { contact_id, .. }
             | Self::ReservationUnconfirmed { contact_id, .. }
             | Self::WrapUpStarted { contact_id, .. }
+            | Self::WrapUpExtended { contact_id, .. }
             | Self::WrapUpEnded { contact_id, .. } => Some(contact_id),
             Self::AgentSignedIn { .. }
             | Self::AgentSignedOut { .. }

@@ -112,6 +112,7 @@ impl Projection for Phones {
             | AgentFact::ReservationAccepted { .. }
             | AgentFact::ReservationUnconfirmed { .. }
             | AgentFact::WrapUpStarted { .. }
+            | AgentFact::WrapUpExtended { .. }
             | AgentFact::WrapUpEnded { .. }
             | AgentFact::LeaseGranted { .. }
             | AgentFact::LeaseLapsed { .. }

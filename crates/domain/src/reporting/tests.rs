@@ -172,9 +172,15 @@ fn agent_fact(op: u8, a: u8, o: u8) -> AgentFact {
             contact_id,
             company_id: company(),
             queue_id: queue(),
-            ends_at: Timestamp(0),
+            ends_at: Some(Timestamp(1)),
         },
-        _ => AgentFact::WrapUpEnded { agent_id, offer_id, contact_id, finished_by_agent: false },
+        _ => AgentFact::WrapUpEnded {
+            agent_id,
+            offer_id,
+            contact_id,
+            finished_by_agent: false,
+            wrap_up_code: String::new(),
+        },
     }
 }
 

@@ -185,6 +185,8 @@ fake! {
     go_not_ready GoNotReadyRequest GoNotReadyResponse;
     force_presence ForcePresenceRequest ForcePresenceResponse;
     finish_wrap_up FinishWrapUpRequest FinishWrapUpResponse;
+    request_wrap_up RequestWrapUpRequest RequestWrapUpResponse;
+    extend_wrap_up ExtendWrapUpRequest ExtendWrapUpResponse;
     list_agents ListAgentsRequest ListAgentsResponse;
     register_device RegisterDeviceRequest RegisterDeviceResponse;
     unregister_device UnregisterDeviceRequest UnregisterDeviceResponse;

@@ -11,7 +11,7 @@ use trunkline_domain::agent_state::{
     Agent, Answer, Device, Done, Holding, Lease, Next, OutboxFact, OutboxKey, Presence, QueuePolicy,
     Rejection, Reservation, Roster, Session, Stage, Steadiness, Wish, WishAnswer, WrapUp,
 };
-use trunkline_domain::facts::{AgentFact, Outcome, ReleaseOutcome};
+use trunkline_domain::facts::{AgentFact, Outcome, ReleaseOutcome, WrapUpMode};
 use trunkline_domain::vocabulary::{
     AgentId, Cell, CommandId, CompanyId, ContactId, DeviceId, Epoch, Millis, NodeId, OfferId, QueueId,
     SessionId, SiteId, Timestamp,
@@ -19,7 +19,7 @@ use trunkline_domain::vocabulary::{
 use trunkline_proto::convert::WireFact;
 
 /// The version written. A change of any table below raises it, and older bytes stay readable.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -280,6 +280,31 @@ impl Wire for Next {
     }
 }
 
+/// Up to version 4 there was always an end.
+impl Wire for WrapUp {
+    fn put(&self, out: &mut Vec<u8>) {
+        let Self { offer_id, contact_id, company_id, queue_id, ends_at, extended, traceparent } = self;
+        offer_id.put(out);
+        contact_id.put(out);
+        company_id.put(out);
+        queue_id.put(out);
+        ends_at.put(out);
+        traceparent.put(out);
+        extended.put(out);
+    }
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+        Ok(Self {
+            offer_id: Wire::get(input)?,
+            contact_id: Wire::get(input)?,
+            company_id: Wire::get(input)?,
+            queue_id: Wire::get(input)?,
+            ends_at: if input.version < 5 { Some(Wire::get(input)?) } else { Wire::get(input)? },
+            traceparent: Wire::get(input)?,
+            extended: input.since(5)?,
+        })
+    }
+}
+
 /// `Name { fields; version: fields that came with it }`.
 macro_rules! records {
     ($($name:ident { $($field:ident),* $(; $version:literal: $($later:ident),*)* })*) => {$(
@@ -335,14 +360,16 @@ records! {
     }
     Session { session_id, site_id; 4: client_sequence }
     Steadiness { changed_at, told }
-    Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until, traceparent }
+    Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until, traceparent; 5: wrap_up_requested }
     Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at }
-    WrapUp { offer_id, contact_id, company_id, queue_id, ends_at, traceparent }
     Device { contact_uri, node_id, expires_at }
     Lease { holding, renewed_at, previous_renewed_at, sequence }
     Holding { holder, epoch, expires_at, address }
     Roster { revision, agents, queues }
-    QueuePolicy { wrap_up, miss_count_max }
+    QueuePolicy {
+        wrap_up, miss_count_max;
+        5: wrap_up_mode, wrap_up_code_required, wrap_up_extension_max
+    }
     Answer { index, kind, reply }
     WishAnswer { offer_id, granted }
     OutboxKey { index, ordinal }
@@ -351,6 +378,7 @@ records! {
 choices! {
     Presence { 1 Ready {} 2 NotReady { reason, until } }
     Stage { 1 Offered {} 2 Accepted {} }
+    WrapUpMode { 1 Timed {} 2 None {} 3 TimedForced {} 4 Mandatory {} 5 OnRequest {} }
     ReleaseOutcome {
         1 Completed {} 2 Declined {} 3 Unanswered {} 4 CallerGone {} 5 Rescinded {} 6 Expired {} 7 Failed {}
         8 MediaLost {} 9 SignedOut {}
@@ -374,6 +402,8 @@ choices! {
         16 Advanced {}
         17 FeatureLevelRaised {}
         18 Forced {}
+        19 WrapUpRequested {}
+        20 WrapUpExtended { ends_at }
     }
     Rejection {
         1 UnknownAgent { agent_id }
@@ -405,5 +435,10 @@ choices! {
         27 Unreachable {}
         28 SignOutForced {}
         29 OutOfOrder { seen }
+        30 NotTalking {}
+        31 WrapUpForced {}
+        32 WrapUpCodeRequired {}
+        33 WrapUpOpenEnded {}
+        34 WrapUpExtensionTooLong { left }
     }
 }

@@ -240,6 +240,7 @@ pub fn roster(revision: u64) -> api::DefineRosterRequest {
             queue_id: "que_main".to_owned(),
             wrap_up_ms: 5_000,
             miss_count_max: 2,
+            ..Default::default()
         }],
     }
 }

@@ -12,7 +12,7 @@ use sha2::Sha256;
 use trunkline_domain::directory::{CalendarError, Placed, Problem, Wanted, WantedContract, day_start};
 use trunkline_domain::facts::{
     Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, Flow, Number, Operator, Queue, Skill,
-    UsageUnit,
+    UsageUnit, WrapUpMode,
 };
 use trunkline_domain::vocabulary::{
     Cell, CompanyId, Currency, IdError, Millis, Money, PhoneNumber, SkillId, Timestamp,
@@ -236,7 +236,34 @@ impl Lower {
                 node.reoffer_after.as_ref(),
                 Millis::from_secs(30),
             ),
+            wrap_up_mode: self.wrap_up_mode(at, node.wrap_up_mode.as_ref()),
+            wrap_up_code_required: self.wrap_up_code(at, node.wrap_up_code.as_ref()),
+            wrap_up_extension_ms_max: self.span_or(
+                at,
+                "wrap_up_extension_max",
+                node.wrap_up_extension_max.as_ref(),
+                Millis::ZERO,
+            ),
         }
+    }
+
+    fn wrap_up_mode(&mut self, at: &str, node: Option<&Text>) -> WrapUpMode {
+        let Some(node) = node else { return WrapUpMode::default() };
+        self.read(format!("{at}.wrap_up_mode"), node, WrapUpMode::default(), |text| {
+            WrapUpMode::ALL.into_iter().find(|mode| mode.as_str() == text).ok_or_else(|| {
+                let modes = WrapUpMode::ALL.map(WrapUpMode::as_str).join(", ");
+                format!("`{text}` is not a wrap-up mode: expected one of {modes}")
+            })
+        })
+    }
+
+    fn wrap_up_code(&mut self, at: &str, node: Option<&Text>) -> bool {
+        let Some(node) = node else { return false };
+        self.read(format!("{at}.wrap_up_code"), node, false, |text| match text {
+            "required" => Ok(true),
+            "optional" => Ok(false),
+            _ => Err(format!("`{text}` is neither required nor optional")),
+        })
     }
 
     fn flow(&mut self, at: &str, node: &schema::Flow, company_id: &CompanyId) -> Flow {

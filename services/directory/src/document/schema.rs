@@ -80,6 +80,9 @@ pub(super) struct Queue {
     pub waiting_count_max: Option<Whole>,
     pub miss_count_max: Option<Whole>,
     pub reoffer_after: Option<Text>,
+    pub wrap_up_mode: Option<Text>,
+    pub wrap_up_code: Option<Text>,
+    pub wrap_up_extension_max: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

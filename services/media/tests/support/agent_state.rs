@@ -187,6 +187,18 @@ impl AgentStateService for Service {
     ) -> Result<Response<ForcePresenceResponse>, Status> {
         absent()
     }
+    async fn request_wrap_up(
+        &self,
+        _: Request<RequestWrapUpRequest>,
+    ) -> Result<Response<RequestWrapUpResponse>, Status> {
+        absent()
+    }
+    async fn extend_wrap_up(
+        &self,
+        _: Request<ExtendWrapUpRequest>,
+    ) -> Result<Response<ExtendWrapUpResponse>, Status> {
+        absent()
+    }
     async fn finish_wrap_up(
         &self,
         _: Request<FinishWrapUpRequest>,

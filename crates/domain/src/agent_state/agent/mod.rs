@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::command::{Device, QueuePolicy, Roster};
+use super::command::Device;
+use super::roster::{QueuePolicy, Roster};
 use crate::facts::AgentFact;
 use crate::vocabulary::{AgentId, Cell, DeviceId, QueueId, Timestamp};
 
@@ -104,7 +105,7 @@ impl Agent {
     /// When something about it happens by itself, at the earliest.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let reservation = self.reservation.as_ref().and_then(Reservation::deadline);
-        let wrap_up = self.wrap_up.as_ref().map(|it| it.ends_at);
+        let wrap_up = self.wrap_up.as_ref().and_then(|it| it.ends_at);
         let until = match &self.presence {
             Presence::NotReady { until, .. } => *until,
             Presence::Ready => None,
@@ -147,8 +148,8 @@ impl Agent {
             let outcome = held.outcome_at_deadline(at);
             return self.release(outcome, moment);
         }
-        if let Some(wrap_up) = self.wrap_up.take_if(|it| it.ends_at == at) {
-            return self.end_wrap_up(wrap_up, false, moment);
+        if self.wrap_up.as_ref().is_some_and(|it| it.ends_at == Some(at)) {
+            return self.end_wrap_up(false, String::new(), moment);
         }
         if matches!(self.presence, Presence::NotReady { until, .. } if until == Some(at)) {
             return self.become_ready(moment);

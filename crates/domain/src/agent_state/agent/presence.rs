@@ -96,9 +96,7 @@ impl Agent {
         if let Some(held) = self.reservation.take() {
             moment.tell(self.released(&held, ReleaseOutcome::SignedOut));
         }
-        if let Some(wrap_up) = self.wrap_up.take() {
-            moment.tell(self.wrap_up_ended(wrap_up, by_agent));
-        }
+        self.drop_wrap_up(by_agent, String::new(), moment);
         self.next = None;
         self.presence = Presence::NotReady { reason: String::new(), until: None };
         let (agent_id, session_id) = (self.agent_id.clone(), session.session_id.clone());

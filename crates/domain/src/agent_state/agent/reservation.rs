@@ -22,6 +22,8 @@ pub struct Reservation {
     pub stage: Stage,
     /// Set when the media node lost or renewed its lease: when the reservation ends unless somebody says how before.
     pub unconfirmed_until: Option<Timestamp>,
+    /// Whether the agent asked for wrap-up while it talked.
+    pub wrap_up_requested: bool,
     /// The trace of the command that made it.
     pub traceparent: String,
 }
@@ -102,8 +104,9 @@ impl Agent {
             }
         };
         let sent_away = matches!(self.next, Some(Next::SignedOut { .. }));
-        if talked && policy.wrap_up > Millis::ZERO && !sent_away {
-            self.start_wrap_up(held, policy.wrap_up, moment);
+        let wrap_up = policy.wrap_up_after(moment.at, held.wrap_up_requested);
+        if let Some(ends_at) = wrap_up.filter(|_| talked && !sent_away) {
+            self.start_wrap_up(held, ends_at, moment);
             return;
         }
         if missed {

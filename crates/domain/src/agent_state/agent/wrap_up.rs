@@ -1,12 +1,13 @@
-//! After-contact work.
+//! After-contact work: whether there is any, when it ends, and who may end it.
 
-use super::{Agent, Moment, Reservation};
+use super::{Agent, Moment, Reservation, Stage};
 use crate::agent_state::command::Wish;
 use crate::agent_state::reply::Rejection;
-use crate::facts::AgentFact;
+use crate::agent_state::roster::QueuePolicy;
+use crate::facts::{AgentFact, WrapUpMode};
 use crate::vocabulary::{CompanyId, ContactId, Millis, OfferId, QueueId, Timestamp};
 
-/// After-contact work.
+/// After-contact work. By which rules it goes on is its queue's policy as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrapUp {
     /// The offer it follows.
@@ -17,34 +18,95 @@ pub struct WrapUp {
     pub company_id: CompanyId,
     /// From where.
     pub queue_id: QueueId,
-    /// When it ends by itself.
-    pub ends_at: Timestamp,
+    /// When it ends by itself; `None` when only the agent ends it.
+    pub ends_at: Option<Timestamp>,
+    /// By how much the agent put its end off, altogether.
+    pub extended: Millis,
     /// The trace of the reservation before it.
     pub traceparent: String,
 }
 
 impl Agent {
-    pub(in crate::agent_state) fn finish_wrap_up(
-        &mut self,
-        moment: &mut Moment<'_>,
-    ) -> Result<(), Rejection> {
+    /// The agent wants to write something down after this contact.
+    pub(in crate::agent_state) fn request_wrap_up(&mut self) -> Result<(), Rejection> {
         if self.session.is_none() {
             return Err(Rejection::NotSignedIn);
         }
-        let wrap_up = self.wrap_up.take().ok_or(Rejection::NotInWrapUp)?;
-        self.end_wrap_up(wrap_up, true, moment);
+        let talking = self.reservation.as_mut().filter(|it| it.stage == Stage::Accepted);
+        talking.ok_or(Rejection::NotTalking)?.wrap_up_requested = true;
         Ok(())
     }
 
-    /// It is over, and what the agent asked for meanwhile takes effect.
-    pub(super) fn end_wrap_up(&mut self, wrap_up: WrapUp, finished_by_agent: bool, moment: &mut Moment<'_>) {
-        moment.tell(self.wrap_up_ended(wrap_up, finished_by_agent));
+    pub(in crate::agent_state) fn finish_wrap_up(
+        &mut self,
+        code: String,
+        moment: &mut Moment<'_>,
+    ) -> Result<(), Rejection> {
+        let policy = moment.policy(&self.wrapping_up()?.queue_id);
+        if policy.wrap_up_mode == WrapUpMode::TimedForced {
+            return Err(Rejection::WrapUpForced);
+        }
+        if policy.wrap_up_code_required && code.is_empty() {
+            return Err(Rejection::WrapUpCodeRequired);
+        }
+        self.end_wrap_up(true, code, moment);
+        Ok(())
+    }
+
+    /// The agent needs longer: its wrap-up ends later by `span`.
+    pub(in crate::agent_state) fn extend_wrap_up(
+        &mut self,
+        span: Millis,
+        moment: &mut Moment<'_>,
+    ) -> Result<Timestamp, Rejection> {
+        let wrap_up = self.wrapping_up()?;
+        let left = moment.policy(&wrap_up.queue_id).wrap_up_extension_max - wrap_up.extended;
+        let ends_at = wrap_up.ends_at.ok_or(Rejection::WrapUpOpenEnded)? + span;
+        if span > left {
+            return Err(Rejection::WrapUpExtensionTooLong { left: left.max(Millis::ZERO) });
+        }
+        wrap_up.ends_at = Some(ends_at);
+        wrap_up.extended = wrap_up.extended + span;
+        let (offer_id, contact_id) = (wrap_up.offer_id.clone(), wrap_up.contact_id.clone());
+        let agent_id = self.agent_id.clone();
+        moment.tell(AgentFact::WrapUpExtended { agent_id, offer_id, contact_id, ends_at });
+        Ok(ends_at)
+    }
+
+    fn wrapping_up(&mut self) -> Result<&mut WrapUp, Rejection> {
+        if self.session.is_none() {
+            return Err(Rejection::NotSignedIn);
+        }
+        self.wrap_up.as_mut().ok_or(Rejection::NotInWrapUp)
+    }
+
+    /// It is over, if there is any, and what was asked for meanwhile takes effect.
+    pub(super) fn end_wrap_up(&mut self, finished_by_agent: bool, code: String, moment: &mut Moment<'_>) {
+        self.drop_wrap_up(finished_by_agent, code, moment);
         self.become_next(moment);
     }
 
-    pub(super) fn start_wrap_up(&mut self, held: Reservation, length: Millis, moment: &mut Moment<'_>) {
+    /// It is over, if there is any.
+    pub(super) fn drop_wrap_up(&mut self, finished_by_agent: bool, code: String, moment: &mut Moment<'_>) {
+        let Some(WrapUp { offer_id, contact_id, .. }) = self.wrap_up.take() else { return };
+        let agent_id = self.agent_id.clone();
+        let wrap_up_code = code;
+        moment.tell(AgentFact::WrapUpEnded {
+            agent_id,
+            offer_id,
+            contact_id,
+            finished_by_agent,
+            wrap_up_code,
+        });
+    }
+
+    pub(super) fn start_wrap_up(
+        &mut self,
+        held: Reservation,
+        ends_at: Option<Timestamp>,
+        moment: &mut Moment<'_>,
+    ) {
         let Wish { offer_id, contact_id, company_id, queue_id, .. } = held.wish;
-        let ends_at = moment.at + length;
         moment.tell(AgentFact::WrapUpStarted {
             agent_id: self.agent_id.clone(),
             offer_id: offer_id.clone(),
@@ -53,12 +115,22 @@ impl Agent {
             queue_id: queue_id.clone(),
             ends_at,
         });
-        let traceparent = held.traceparent;
-        self.wrap_up = Some(WrapUp { offer_id, contact_id, company_id, queue_id, ends_at, traceparent });
+        let (extended, traceparent) = (Millis::ZERO, held.traceparent);
+        self.wrap_up =
+            Some(WrapUp { offer_id, contact_id, company_id, queue_id, ends_at, extended, traceparent });
     }
+}
 
-    pub(super) fn wrap_up_ended(&self, wrap_up: WrapUp, finished_by_agent: bool) -> AgentFact {
-        let WrapUp { offer_id, contact_id, .. } = wrap_up;
-        AgentFact::WrapUpEnded { agent_id: self.agent_id.clone(), offer_id, contact_id, finished_by_agent }
+impl QueuePolicy {
+    /// The end of the wrap-up after a conversation that ended at `at`: `None` when there is none, else when it ends by
+    /// itself, if it does.
+    pub(super) fn wrap_up_after(&self, at: Timestamp, requested: bool) -> Option<Option<Timestamp>> {
+        let timed = (self.wrap_up > Millis::ZERO).then_some(Some(at + self.wrap_up));
+        match self.wrap_up_mode {
+            WrapUpMode::None => None,
+            WrapUpMode::Timed | WrapUpMode::TimedForced => timed,
+            WrapUpMode::Mandatory => Some(None),
+            WrapUpMode::OnRequest => timed.filter(|_| requested),
+        }
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::agent::{Agent, Moment};
-use super::command::{Action, Command, Device, Roster};
+use super::command::{Action, Command, Device};
 use super::lease::{Holding, cell_of_resource};
 use super::reply::{Done, Rejection, Reply};
+use super::roster::Roster;
 use super::state::{Answer, OutboxFact, OutboxKey, State, Touched};
 use super::{ANSWER_COUNT_MAX, ANSWER_INDEX_SPAN, DEVICE_COUNT_MAX, OUTBOX_COUNT_MAX, REASON_RETIRED};
 use crate::facts::AgentFact;
@@ -158,10 +159,20 @@ impl Machine {
                 self.change(turn, &agent_id, now, |it, moment| it.force(force, author, reason, moment))?;
                 Ok(Done::Forced)
             }
-            Action::FinishWrapUp { agent_id } => {
+            Action::RequestWrapUp { agent_id } => {
                 self.known(&agent_id)?;
-                self.change(turn, &agent_id, now, Agent::finish_wrap_up)?;
+                self.change(turn, &agent_id, now, |agent, _| agent.request_wrap_up())?;
+                Ok(Done::WrapUpRequested)
+            }
+            Action::FinishWrapUp { agent_id, code } => {
+                self.known(&agent_id)?;
+                self.change(turn, &agent_id, now, |agent, moment| agent.finish_wrap_up(code, moment))?;
                 Ok(Done::WrapUpFinished)
+            }
+            Action::ExtendWrapUp { agent_id, span } => {
+                self.known(&agent_id)?;
+                let ends_at = self.change(turn, &agent_id, now, |it, moment| it.extend_wrap_up(span, moment));
+                Ok(Done::WrapUpExtended { ends_at: ends_at? })
             }
             Action::RegisterDevice { agent_id, device_id, device } => {
                 self.register_device(turn, &agent_id, device_id, device)

@@ -73,8 +73,16 @@ impl Machine {
         }
         let traceparent = turn.traceparent.clone();
         let stage = Stage::Offered;
-        let held =
-            Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until: None, traceparent };
+        let held = Reservation {
+            wish,
+            token,
+            cell,
+            routing_epoch,
+            stage,
+            unconfirmed_until: None,
+            wrap_up_requested: false,
+            traceparent,
+        };
         self.change(turn, &agent_id, now, |agent, moment| agent.reserve(held, moment));
         Ok(token)
     }

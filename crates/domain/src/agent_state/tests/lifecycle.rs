@@ -35,6 +35,8 @@ fn commands() -> Vec<(&'static str, Action)> {
         ("Force: ready", force("anna", Force::Ready)),
         ("Force: not ready", force("anna", away(60_000))),
         ("Force: signed out", force("anna", Force::SignedOut)),
+        ("RequestWrapUp", request_wrap_up("anna")),
+        ("ExtendWrapUp", extend_wrap_up("anna", 1_000)),
         ("FinishWrapUp", finish_wrap_up("anna")),
         ("SignOut", sign_out("anna")),
         ("ReserveAgents, the same wish", reserve(&[wish("anna", "c", "main", 20_000)])),

@@ -8,12 +8,13 @@ mod table_presence;
 mod table_reservations;
 mod table_steadiness;
 mod table_supervision;
+mod table_wrap_up;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::*;
-use crate::facts::{LogFact, ReleaseOutcome};
+use crate::facts::{LogFact, ReleaseOutcome, WrapUpMode};
 use crate::vocabulary::*;
 
 /// A machine with two agents in cell 0, one in cell 1, each with a phone until 1 000 000, two queues, and leases
@@ -104,12 +105,26 @@ fn node(name: &str) -> NodeId {
 fn define_roster(revision: u64, names: &[&str]) -> Action {
     let mut agents: BTreeMap<_, _> = names.iter().map(|name| (agent(name), Cell(0))).collect();
     agents.insert(agent("zoe"), Cell(1));
-    let policy = QueuePolicy { wrap_up: Millis(5_000), miss_count_max: 2 };
-    let queues = BTreeMap::from([
-        (QueueId::from_name("main").unwrap(), policy),
-        (QueueId::from_name("quick").unwrap(), QueuePolicy::default()),
-    ]);
-    Action::DefineRoster(Roster { revision, agents, queues })
+    let queues = policies().into_iter().map(|(name, policy)| (QueueId::from_name(name).unwrap(), policy));
+    Action::DefineRoster(Roster { revision, agents, queues: queues.collect() })
+}
+
+/// One queue a policy.
+fn policies() -> Vec<(&'static str, QueuePolicy)> {
+    let main = QueuePolicy { wrap_up: Millis(5_000), miss_count_max: 2, ..QueuePolicy::default() };
+    let with = |wrap_up_mode| QueuePolicy { wrap_up_mode, ..main.clone() };
+    let extended = |policy| QueuePolicy { wrap_up_extension_max: Millis(3_000), ..policy };
+    let coded = QueuePolicy { wrap_up_code_required: true, ..main.clone() };
+    let open = QueuePolicy { wrap_up: Millis::ZERO, ..with(WrapUpMode::Mandatory) };
+    vec![
+        ("quick", QueuePolicy::default()),
+        ("none", with(WrapUpMode::None)),
+        ("forced", extended(with(WrapUpMode::TimedForced))),
+        ("open", open),
+        ("asked", with(WrapUpMode::OnRequest)),
+        ("coded", extended(coded)),
+        ("main", main),
+    ]
 }
 
 fn acquire(resource: &str, holder: &str) -> Action {
@@ -149,7 +164,19 @@ fn away(duration: i64) -> Force {
 }
 
 fn finish_wrap_up(name: &str) -> Action {
-    Action::FinishWrapUp { agent_id: agent(name) }
+    finish_with(name, "")
+}
+
+fn finish_with(name: &str, code: &str) -> Action {
+    Action::FinishWrapUp { agent_id: agent(name), code: code.to_owned() }
+}
+
+fn request_wrap_up(name: &str) -> Action {
+    Action::RequestWrapUp { agent_id: agent(name) }
+}
+
+fn extend_wrap_up(name: &str, span: i64) -> Action {
+    Action::ExtendWrapUp { agent_id: agent(name), span: Millis(span) }
 }
 
 fn register(name: &str, device: &str, uri: &str, expires_at: i64) -> Action {
@@ -223,6 +250,17 @@ fn offered() -> Vec<Step> {
 /// Anna talking: index 7.
 fn talking() -> Vec<Step> {
     [offered(), vec![(2_000, accept("anna", "c", 6144))]].concat()
+}
+
+/// Anna talking to contact `c` of another queue than `main`.
+fn talking_in(queue: &str) -> Vec<Step> {
+    let offered = (1_000, reserve(&[wish("anna", "c", queue, 20_000)]));
+    [ready(), vec![offered, (2_000, accept("anna", "c", 6144))]].concat()
+}
+
+/// Anna in wrap-up since 10 000, if the queue has any.
+fn wrapping_up_in(queue: &str) -> Vec<Step> {
+    [talking_in(queue), vec![(10_000, release("anna", "c", 6144, ReleaseOutcome::Completed))]].concat()
 }
 
 /// Anna in wrap-up until 15 000: index 8.

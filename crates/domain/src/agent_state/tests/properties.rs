@@ -10,6 +10,7 @@ use crate::kernel::Projection;
 use crate::reporting;
 
 const AGENTS: [&str; 3] = ["anna", "ben", "zoe"];
+const QUEUES: [&str; 6] = ["main", "none", "forced", "open", "asked", "coded"];
 const OUTCOMES: [ReleaseOutcome; 9] = ReleaseOutcome::ALL;
 
 /// A step of a random history: time passes, then an action whose token and epochs are guessed from the live state,
@@ -51,11 +52,16 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
         1 => sign_out(name),
         2..=5 => go_ready(name),
         6 => go_not_ready(name, i64::from(it.which) * 50),
-        7 => finish_wrap_up(name),
+        7 => match it.which % 3 {
+            0 => finish_with(name, "sold"),
+            1 => request_wrap_up(name),
+            _ => extend_wrap_up(name, i64::from(it.which) * 20),
+        },
         8..=11 => {
+            let queue = QUEUES[it.which as usize % QUEUES.len()];
             let wishes: Vec<Wish> = AGENTS
                 .iter()
-                .map(|name| wish(name, &format!("c{}", it.which % 5), "main", now + 6_000))
+                .map(|name| wish(name, &format!("c{}", it.which % 5), queue, now + 6_000))
                 .collect();
             Action::ReserveAgents { cell: Cell(0), routing_epoch: epoch_of("routing/0"), wishes }
         }
@@ -201,6 +207,7 @@ fn well_formed(machine: &Machine) {
                 assert!(it.accepted && it.token.is_none() && !it.wrap_up);
                 it.wrap_up = true;
             }
+            AgentFact::WrapUpExtended { .. } => assert!(it.wrap_up),
             AgentFact::WrapUpEnded { .. } => {
                 assert!(it.wrap_up);
                 it.wrap_up = false;

@@ -110,7 +110,7 @@ fn going_not_ready_while_talking_takes_effect_after_the_contact_and_its_wrap_up(
         expect![[r#"
         Released { released: true }
         @4000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
-        @4000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: @9000
+        @4000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@9000)
     "#]],
     );
     let ended = [asked, vec![(4_000, release("anna", "c", 6144, ReleaseOutcome::Completed))]].concat();
@@ -119,7 +119,7 @@ fn going_not_ready_while_talking_takes_effect_after_the_contact_and_its_wrap_up(
         (20_000, Action::Expire),
         expect![[r#"
         Expired
-        @9000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false
+        @9000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false, wrap_up_code: ""
         @9000 AgentBecameNotReady: agent_id: agt_anna, reason: "lunch", until: Some(@10000)
         @10000 AgentBecameReady: agent_id: agt_anna
     "#]],
@@ -130,7 +130,7 @@ fn going_not_ready_while_talking_takes_effect_after_the_contact_and_its_wrap_up(
         (20_000, Action::Expire),
         expect![[r#"
         Expired
-        @9000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false
+        @9000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false, wrap_up_code: ""
     "#]],
     );
 }
@@ -142,7 +142,7 @@ fn wrap_up_ends_at_its_deadline_or_when_the_agent_says_so() {
         (11_000, finish_wrap_up("anna")),
         expect![[r#"
         WrapUpFinished
-        @11000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: true
+        @11000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: true, wrap_up_code: ""
     "#]],
     );
     check(
@@ -157,7 +157,7 @@ fn wrap_up_ends_at_its_deadline_or_when_the_agent_says_so() {
         (15_001, finish_wrap_up("anna")),
         expect![[r#"
         rejected: agent is not in wrap-up
-        @15000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false
+        @15000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false, wrap_up_code: ""
     "#]],
     );
     check(
@@ -202,7 +202,7 @@ fn signing_out_ends_what_is_live_first() {
         (11_000, sign_out("anna")),
         expect![[r#"
         SignedOut { session_id: ses_anna }
-        @11000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: true
+        @11000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: true, wrap_up_code: ""
         @11000 AgentSignedOut: agent_id: agt_anna, session_id: ses_anna, reason: "done"
     "#]],
     );

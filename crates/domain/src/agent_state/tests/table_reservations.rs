@@ -270,7 +270,7 @@ fn a_finished_conversation_is_followed_by_the_queue_s_wrap_up() {
         expect![[r#"
         Released { released: true }
         @10000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
-        @10000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: @15000
+        @10000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@15000)
     "#]],
     );
     let quick = [
@@ -381,7 +381,7 @@ fn who_may_end_a_reservation_and_how() {
         expect![[r#"
         Released { released: true }
         @2500 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: MediaLost
-        @2500 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: @7500
+        @2500 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@7500)
     "#]],
     );
     let stale = Action::ReleaseReservation {

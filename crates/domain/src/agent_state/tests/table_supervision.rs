@@ -71,7 +71,7 @@ fn a_forced_sign_out_takes_back_what_rings_and_ends_wrap_up() {
         expect![[r#"
         Forced
         @11000 AgentForced: agent_id: agt_anna, presence: SignedOut, author: "Ines Ortega", reason: "left without a word"
-        @11000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false
+        @11000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false, wrap_up_code: ""
         @11000 AgentSignedOut: agent_id: agt_anna, session_id: ses_anna, reason: "left without a word"
     "#]],
     );

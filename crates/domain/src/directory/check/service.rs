@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Check;
 use crate::directory::Problem;
 use crate::directory::calendar::{parse_date, time_zone};
-use crate::facts::Calendar;
+use crate::facts::{Calendar, Queue, WrapUpMode};
 use crate::vocabulary::{CalendarId, Cell, CompanyId, Millis, SkillId};
 
 const HOUR: Millis = Millis(3_600_000);
@@ -103,6 +103,31 @@ impl Check<'_> {
             self.span(format!("{path}.wrap_up"), queue.wrap_up_ms, Millis::ZERO, Millis(8 * HOUR.0));
             self.span(format!("{path}.wait_max"), queue.wait_ms_max, Millis::ZERO, DAY);
             self.span(format!("{path}.reoffer_after"), queue.reoffer_after_ms, Millis::ZERO, HOUR);
+            self.wrap_up(path, queue);
+        }
+    }
+
+    /// What a queue says about wrap-up fits together: nothing is written down that would never happen.
+    fn wrap_up(&mut self, path: &str, queue: &Queue) {
+        let extension = format!("{path}.wrap_up_extension_max");
+        self.span(extension.clone(), queue.wrap_up_extension_ms_max, Millis::ZERO, Millis(8 * HOUR.0));
+        let (mode, long) = (queue.wrap_up_mode, queue.wrap_up_ms > Millis::ZERO);
+        let (named, timed) = (mode.as_str(), mode.timed());
+        if long && !timed {
+            self.problem(format!("{path}.wrap_up"), format!("wrap_up_mode {named} has no length"));
+        }
+        if !long && timed && mode != WrapUpMode::Timed {
+            let reason = format!("wrap_up_mode {named} needs a wrap_up longer than 0s");
+            self.problem(format!("{path}.wrap_up_mode"), reason);
+        }
+        let ends = long && timed;
+        if queue.wrap_up_extension_ms_max > Millis::ZERO && !ends {
+            self.problem(extension, "there is no wrap-up with a deadline that could be extended");
+        }
+        let asked = ends || mode == WrapUpMode::Mandatory;
+        if queue.wrap_up_code_required && (!asked || mode == WrapUpMode::TimedForced) {
+            let reason = "a code is asked for when the agent finishes wrap-up, and here it never does";
+            self.problem(format!("{path}.wrap_up_code"), reason);
         }
     }
 
