@@ -140,6 +140,8 @@ impl Pen {
                 wrap_up_mode: WrapUpMode::Timed,
                 wrap_up_code_required: false,
                 wrap_up_extension_ms_max: Millis::ZERO,
+                miss_reason: String::new(),
+                miss_return_ms: Millis::ZERO,
             }),
             contract(UsageUnit::TalkTime, "talk"),
             contract(UsageUnit::WorkTime, "work"),

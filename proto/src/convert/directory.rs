@@ -46,7 +46,9 @@ message!(Queue {
     reoffer_after_ms,
     wrap_up_mode,
     wrap_up_code_required,
-    wrap_up_extension_ms_max
+    wrap_up_extension_ms_max,
+    miss_reason,
+    miss_return_ms
 });
 message!(Flow { flow_id, company_id, calendar_id, closed_prompt, greeting_prompt, music, queue_id });
 message!(Number { number, company_id, flow_id });

@@ -64,6 +64,8 @@ pub fn directory() -> Vec<Sample<DirectoryFact>> {
                 wrap_up_mode: WrapUpMode::Timed,
                 wrap_up_code_required: false,
                 wrap_up_extension_ms_max: Millis::ZERO,
+                miss_reason: String::new(),
+                miss_return_ms: Millis::ZERO,
             }),
         ),
         (
@@ -78,11 +80,13 @@ pub fn directory() -> Vec<Sample<DirectoryFact>> {
                 wrap_up_ms: Millis(30_000),
                 wait_ms_max: Millis::ZERO,
                 waiting_count_max: 0,
-                miss_count_max: 0,
+                miss_count_max: 2,
                 reoffer_after_ms: Millis(30_000),
                 wrap_up_mode: WrapUpMode::OnRequest,
                 wrap_up_code_required: true,
                 wrap_up_extension_ms_max: Millis(120_000),
+                miss_reason: "phone unattended".to_owned(),
+                miss_return_ms: Millis(300_000),
             }),
         ),
         (

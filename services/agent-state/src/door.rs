@@ -209,6 +209,8 @@ fn policy(queue: api::RosterQueue) -> Result<QueuePolicy, DoorError> {
             .map_err(|_| DoorError::Field { field: "queues.wrap_up_mode", problem: "is not a known mode" })?,
         wrap_up_code_required: queue.wrap_up_code_required,
         wrap_up_extension_max: extension,
+        miss_reason: text(queue.miss_reason, "queues.miss_reason", REASON_LEN_MAX)?,
+        miss_return: span(queue.miss_return_ms, "queues.miss_return_ms")?,
     })
 }
 

@@ -212,6 +212,8 @@ fn roster(directory: &Directory, at: Timestamp, cell_count: u32) -> Roster {
         wrap_up_mode: queue.wrap_up_mode,
         wrap_up_code_required: queue.wrap_up_code_required,
         wrap_up_extension_max: queue.wrap_up_extension_ms_max,
+        miss_reason: queue.miss_reason.clone(),
+        miss_return: queue.miss_return_ms,
     };
     let queues = directory.queues(at).map(|queue| (queue.queue_id.clone(), policy(queue))).collect();
     Roster { revision: directory.revision(), agents, queues }
@@ -229,6 +231,8 @@ fn define_roster(command_id: String, roster: &Roster) -> Logged {
         wrap_up_mode: WrapUpMode::from(policy.wrap_up_mode).into(),
         wrap_up_code_required: policy.wrap_up_code_required,
         wrap_up_extension_ms_max: policy.wrap_up_extension_max.0,
+        miss_reason: policy.miss_reason.clone(),
+        miss_return_ms: policy.miss_return.0,
     };
     Logged::DefineRoster(api::DefineRosterRequest {
         command_id,

@@ -36,6 +36,8 @@
 //!         wait_max: 10m                 # optional, 0s: no limit; then the contact flows out
 //!         waiting_count_max: 50         # optional, 0: no limit; more are turned away
 //!         miss_count_max: 3             # optional, 0: never; offers missed in a row until the agent is not ready
+//!         miss_reason: missed offers    # optional, missed offers: why the agent is not ready then
+//!         miss_return: 5m               # optional, 0s: when it is ready again by itself; without, when it says so
 //!         wrap_up_mode: timed           # optional, timed: it ends at its deadline or when the agent says so; timed_forced:
 //!                                       # not before its deadline; mandatory: no deadline, only the agent ends it;
 //!                                       # on_request: only when the agent asked while it talked; none

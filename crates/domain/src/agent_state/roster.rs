@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::REASON_MISSED;
+use super::agent::Next;
 use crate::facts::WrapUpMode;
 use crate::vocabulary::{AgentId, Cell, Millis, QueueId};
 
@@ -17,7 +19,7 @@ pub struct Roster {
 }
 
 /// What happens to an agent after a contact or a missed offer of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct QueuePolicy {
     /// After-contact work; zero for none.
     pub wrap_up: Millis,
@@ -29,6 +31,10 @@ pub struct QueuePolicy {
     pub wrap_up_code_required: bool,
     /// By how much the agent may put the end of its wrap-up off, altogether.
     pub wrap_up_extension_max: Millis,
+    /// Why an agent is not ready that missed too many; empty for [`REASON_MISSED`].
+    pub miss_reason: String,
+    /// How long it is not ready then; zero until it says otherwise.
+    pub miss_return: Millis,
 }
 
 impl Roster {
@@ -40,7 +46,13 @@ impl Roster {
 
 impl QueuePolicy {
     fn of_first_version(&self) -> bool {
-        let Self { wrap_up, miss_count_max, .. } = *self;
+        let (wrap_up, miss_count_max) = (self.wrap_up, self.miss_count_max);
         *self == Self { wrap_up, miss_count_max, ..Self::default() }
+    }
+
+    /// What becomes of an agent that missed too many offers.
+    pub(super) fn missed(&self) -> Next {
+        let reason = if self.miss_reason.is_empty() { REASON_MISSED } else { &self.miss_reason };
+        Next::NotReady { reason: reason.to_owned(), duration: self.miss_return }
     }
 }

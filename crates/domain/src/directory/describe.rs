@@ -81,6 +81,8 @@ pub(super) fn fields(fact: &DirectoryFact) -> Vec<Field> {
             field("wrap_up_mode", it.wrap_up_mode.as_str()),
             field("wrap_up_code", if it.wrap_up_code_required { "required" } else { "optional" }),
             field("wrap_up_extension_max", span_text(it.wrap_up_extension_ms_max)),
+            field("miss_reason", if it.miss_reason.is_empty() { "missed offers" } else { &it.miss_reason }),
+            field("miss_return", span_text(it.miss_return_ms)),
         ],
         DirectoryFact::FlowDefined(it) => vec![
             field("queue", &it.queue_id),

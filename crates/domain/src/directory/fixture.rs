@@ -28,6 +28,8 @@ pub(super) fn queue(company: &str, name: &str) -> Queue {
         wrap_up_mode: WrapUpMode::Timed,
         wrap_up_code_required: false,
         wrap_up_extension_ms_max: Millis::ZERO,
+        miss_reason: String::new(),
+        miss_return_ms: Millis::ZERO,
     }
 }
 

@@ -177,6 +177,10 @@ pub struct Queue {
     pub wrap_up_code_required: bool,
     /// By how much the agent may put the end of after-contact work off, altogether.
     pub wrap_up_extension_ms_max: Millis,
+    /// Why an agent is not ready that missed too many offers; empty for *missed offers*.
+    pub miss_reason: String,
+    /// When it is ready again by itself; zero for never.
+    pub miss_return_ms: Millis,
 }
 
 /// Whether there is after-contact work, and who ends it.

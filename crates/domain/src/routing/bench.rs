@@ -78,6 +78,8 @@ pub(super) fn queue(name: &str) -> DirectoryFact {
         wrap_up_mode: WrapUpMode::Timed,
         wrap_up_code_required: false,
         wrap_up_extension_ms_max: Millis::ZERO,
+        miss_reason: String::new(),
+        miss_return_ms: Millis::ZERO,
     })
 }
 

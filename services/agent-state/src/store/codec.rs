@@ -19,7 +19,7 @@ use trunkline_domain::vocabulary::{
 use trunkline_proto::convert::WireFact;
 
 /// The version written. A change of any table below raises it, and older bytes stay readable.
-pub const VERSION: u8 = 5;
+pub const VERSION: u8 = 6;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -368,7 +368,8 @@ records! {
     Roster { revision, agents, queues }
     QueuePolicy {
         wrap_up, miss_count_max;
-        5: wrap_up_mode, wrap_up_code_required, wrap_up_extension_max
+        5: wrap_up_mode, wrap_up_code_required, wrap_up_extension_max;
+        6: miss_reason, miss_return
     }
     Answer { index, kind, reply }
     WishAnswer { offer_id, granted }

@@ -244,6 +244,8 @@ impl Lower {
                 node.wrap_up_extension_max.as_ref(),
                 Millis::ZERO,
             ),
+            miss_reason: self.optional_text(at, "miss_reason", node.miss_reason.as_ref()),
+            miss_return_ms: self.span_or(at, "miss_return", node.miss_return.as_ref(), Millis::ZERO),
         }
     }
 

@@ -83,6 +83,8 @@ pub(super) struct Queue {
     pub wrap_up_mode: Option<Text>,
     pub wrap_up_code: Option<Text>,
     pub wrap_up_extension_max: Option<Text>,
+    pub miss_reason: Option<Text>,
+    pub miss_return: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

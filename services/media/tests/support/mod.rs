@@ -226,6 +226,8 @@ async fn apply_directory(log: &SharedLog) {
             wrap_up_mode: WrapUpMode::Timed,
             wrap_up_code_required: false,
             wrap_up_extension_ms_max: Millis::ZERO,
+            miss_reason: String::new(),
+            miss_return_ms: Millis::ZERO,
         }),
         DirectoryFact::FlowDefined(flow("flw_sales", None)),
         DirectoryFact::FlowDefined(flow("flw_closed", Some(id("cal_never")))),

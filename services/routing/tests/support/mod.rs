@@ -340,6 +340,8 @@ fn definitions(effective_at: Timestamp) -> Vec<DirectoryFact> {
         wrap_up_mode: WrapUpMode::Timed,
         wrap_up_code_required: false,
         wrap_up_extension_ms_max: Millis::ZERO,
+        miss_reason: String::new(),
+        miss_return_ms: Millis::ZERO,
     });
     vec![begin, queue, agent("anna"), agent("bert")]
 }

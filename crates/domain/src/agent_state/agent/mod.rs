@@ -180,6 +180,6 @@ impl Moment<'_> {
 
     /// What follows a contact or a missed offer of a queue; nothing when the directory dropped it since.
     fn policy(&self, queue_id: &QueueId) -> QueuePolicy {
-        self.roster.queues.get(queue_id).copied().unwrap_or_default()
+        self.roster.queues.get(queue_id).cloned().unwrap_or_default()
     }
 }

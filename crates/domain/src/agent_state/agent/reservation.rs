@@ -1,11 +1,11 @@
 //! The hold of an offer: reserve, accept, release, and what follows.
 
 use super::{Agent, Moment, Next, Presence};
+use crate::agent_state::UNCONFIRMED_GRACE;
 use crate::agent_state::command::Wish;
 use crate::agent_state::reply::Rejection;
-use crate::agent_state::{REASON_MISSED, UNCONFIRMED_GRACE};
 use crate::facts::{AgentFact, ReleaseOutcome};
-use crate::vocabulary::{Cell, Epoch, Millis, Timestamp};
+use crate::vocabulary::{Cell, Epoch, Timestamp};
 
 /// The hold of one offer on one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,8 +113,7 @@ impl Agent {
             self.missed_count = self.missed_count.saturating_add(1);
             if policy.miss_count_max > 0 && self.missed_count >= policy.miss_count_max {
                 self.missed_count = 0;
-                let (reason, duration) = (REASON_MISSED.to_owned(), Millis::ZERO);
-                self.next.get_or_insert(Next::NotReady { reason, duration });
+                self.next.get_or_insert_with(|| policy.missed());
             }
         }
         self.become_next(moment);

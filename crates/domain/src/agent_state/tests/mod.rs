@@ -118,6 +118,14 @@ fn policies() -> Vec<(&'static str, QueuePolicy)> {
     let open = QueuePolicy { wrap_up: Millis::ZERO, ..with(WrapUpMode::Mandatory) };
     vec![
         ("quick", QueuePolicy::default()),
+        (
+            "lenient",
+            QueuePolicy {
+                miss_reason: "phone unattended".to_owned(),
+                miss_return: Millis(60_000),
+                ..main.clone()
+            },
+        ),
         ("none", with(WrapUpMode::None)),
         ("forced", extended(with(WrapUpMode::TimedForced))),
         ("open", open),

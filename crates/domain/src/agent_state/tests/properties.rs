@@ -10,7 +10,7 @@ use crate::kernel::Projection;
 use crate::reporting;
 
 const AGENTS: [&str; 3] = ["anna", "ben", "zoe"];
-const QUEUES: [&str; 6] = ["main", "none", "forced", "open", "asked", "coded"];
+const QUEUES: [&str; 7] = ["main", "lenient", "none", "forced", "open", "asked", "coded"];
 const OUTCOMES: [ReleaseOutcome; 9] = ReleaseOutcome::ALL;
 
 /// A step of a random history: time passes, then an action whose token and epochs are guessed from the live state,

@@ -459,3 +459,35 @@ fn too_many_missed_offers_in_a_row_make_an_agent_not_ready() {
     "#]],
     );
 }
+
+/// "Thrown out of the queue for ever after missed calls": the queue says why, and when the agent is back by itself.
+#[test]
+fn who_missed_too_many_is_back_when_the_queue_says_so() {
+    let missed = |contact: &str, at: i64, token| {
+        vec![
+            (at, reserve(&[wish("anna", contact, "lenient", at + 5_000)])),
+            (at + 1_000, release("anna", contact, token, ReleaseOutcome::Declined)),
+        ]
+    };
+    let once =
+        [ready(), missed("c", 1_000, 6144), vec![(3_000, reserve(&[wish("anna", "d", "lenient", 8_000)]))]];
+    check(
+        &once.concat(),
+        (4_000, release("anna", "d", 8192, ReleaseOutcome::Declined)),
+        expect![[r#"
+        Released { released: true }
+        @4000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_d-anna, contact_id: ctc_d, token: 8192, outcome: Declined
+        @4000 AgentBecameNotReady: agent_id: agt_anna, reason: "phone unattended", until: Some(@64000)
+    "#]],
+    );
+    let twice = [once.concat(), vec![(4_000, release("anna", "d", 8192, ReleaseOutcome::Declined))]].concat();
+    check(
+        &twice,
+        (64_000, reserve(&[wish("anna", "e", "lenient", 70_000)])),
+        expect![[r#"
+        Reserved { answers: [WishAnswer { offer_id: ofr_e-anna, granted: Ok(10240) }] }
+        @64000 AgentBecameReady: agent_id: agt_anna
+        @64000 AgentReserved: agent_id: agt_anna, offer_id: ofr_e-anna, contact_id: ctc_e, company_id: cmp_acme, queue_id: que_lenient, token: 10240, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @70000
+    "#]],
+    );
+}

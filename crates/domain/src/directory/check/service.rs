@@ -11,6 +11,7 @@ use crate::vocabulary::{CalendarId, Cell, CompanyId, Millis, SkillId};
 const HOUR: Millis = Millis(3_600_000);
 const DAY: Millis = Millis(86_400_000);
 const PROMPT_LEN_MAX: usize = 100;
+const REASON_LEN_MAX: usize = 200;
 
 impl Check<'_> {
     pub(super) fn operator(&mut self) {
@@ -104,6 +105,7 @@ impl Check<'_> {
             self.span(format!("{path}.wait_max"), queue.wait_ms_max, Millis::ZERO, DAY);
             self.span(format!("{path}.reoffer_after"), queue.reoffer_after_ms, Millis::ZERO, HOUR);
             self.wrap_up(path, queue);
+            self.misses(path, queue);
         }
     }
 
@@ -128,6 +130,21 @@ impl Check<'_> {
         if queue.wrap_up_code_required && (!asked || mode == WrapUpMode::TimedForced) {
             let reason = "a code is asked for when the agent finishes wrap-up, and here it never does";
             self.problem(format!("{path}.wrap_up_code"), reason);
+        }
+    }
+
+    fn misses(&mut self, path: &str, queue: &Queue) {
+        let (reason, returns) = (format!("{path}.miss_reason"), format!("{path}.miss_return"));
+        self.span(returns.clone(), queue.miss_return_ms, Millis::ZERO, DAY);
+        if queue.miss_reason.len() > REASON_LEN_MAX {
+            self.problem(reason.clone(), format!("a reason has at most {REASON_LEN_MAX} bytes"));
+        }
+        let never = "an agent never becomes not ready here: miss_count_max is 0";
+        if queue.miss_count_max == 0 && !queue.miss_reason.is_empty() {
+            self.problem(reason, never);
+        }
+        if queue.miss_count_max == 0 && queue.miss_return_ms > Millis::ZERO {
+            self.problem(returns, never);
         }
     }
 
