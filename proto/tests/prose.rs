@@ -20,6 +20,7 @@ fn every_fact_has_its_line() {
     expect![[r#"
         RevisionApplied: revision 2 applied, effective 2026-03-02T12:00:00.000Z
         OperatorDefined: operator opr_meridian defined, months in Europe/Berlin
+        OperatorDefined.reasons: operator opr_meridian defined, months in Europe/Berlin
         CompanyDefined: company cmp_aurora defined in cell 3, answered within 20 s counts
         SkillDefined: skill skl_german defined
         CalendarDefined: calendar cal_berlin defined: 2 spans a week, 1 closed days, Europe/Berlin
@@ -78,6 +79,7 @@ fn every_fact_has_its_line() {
         AgentBecameNotReady.bare: agt_anna is not ready: missed_offers
         AgentForced: agt_anna forced signed out: left without signing out
         AgentPresenceUnsteady: agt_anna changed its presence 7 times since 11:59:42.000
+        PauseLimitExceeded: agt_anna is not ready for longer than 1800 s: lunch
         DeviceRegistered: dev_3f2a9c of agt_anna can be called through nod_m1 until 12:05:00.000
         DeviceUnregistered: dev_3f2a9c of agt_anna can no longer be called: expired
         AgentReserved: reserved agt_anna for ofr_…h38x until 12:00:20.100

@@ -118,6 +118,7 @@ impl Pen {
                 operator_id: OperatorId::from_name("op").unwrap(),
                 name: "Op".into(),
                 time_zone: "Europe/Berlin".into(),
+                not_ready_reasons: vec![],
             }),
             DirectoryFact::CompanyDefined(Company {
                 company_id: company(),

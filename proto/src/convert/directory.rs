@@ -1,8 +1,8 @@
 //! The facts of the directory log, and the definitions in them.
 
 use trunkline_domain::facts::{
-    Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, DefinitionKind, DirectoryFact, Flow, Number,
-    OpeningSpan, Operator, Queue, Skill, WrapUpMode,
+    Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, DefinitionKind, DirectoryFact, Flow,
+    NotReadyReason, Number, OpeningSpan, Operator, Queue, Skill, WrapUpMode,
 };
 
 use super::{DecodeError, Field};
@@ -26,7 +26,9 @@ facts! {
     BlocklistEntryDefined(blocklist_entry)
 }
 
-message!(Operator { operator_id, name, time_zone });
+message!(Operator { operator_id, name, time_zone, not_ready_reasons });
+message!(NotReadyReason { reason, limit_ms });
+repeated!(NotReadyReason);
 message!(Company { company_id, name, cell, service_level_threshold_ms });
 message!(Skill { skill_id, name });
 message!(Calendar { calendar_id, time_zone, open, closed_dates });

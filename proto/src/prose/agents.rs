@@ -2,7 +2,7 @@
 
 use trunkline_domain::facts::AgentFact as Fact;
 
-use super::{clock, short, words};
+use super::{clock, seconds, short, words};
 
 pub(super) fn agent(fact: &Fact) -> String {
     match fact {
@@ -23,6 +23,9 @@ pub(super) fn agent(fact: &Fact) -> String {
         }
         Fact::AgentPresenceUnsteady { agent_id, change_count, since } => {
             format!("{} changed its presence {change_count} times since {}", short(agent_id), clock(*since))
+        }
+        Fact::PauseLimitExceeded { agent_id, reason, limit_ms } => {
+            format!("{} is not ready for longer than {}: {reason}", short(agent_id), seconds(*limit_ms))
         }
         Fact::DeviceRegistered { agent_id, device_id, node_id, expires_at, .. } => format!(
             "{} of {} can be called through {} until {}",

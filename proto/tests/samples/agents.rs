@@ -1,5 +1,5 @@
 use trunkline_domain::facts::{AgentFact, ForcedPresence, ReleaseOutcome};
-use trunkline_domain::vocabulary::{AgentId, ContactId, Epoch, OfferId, Timestamp};
+use trunkline_domain::vocabulary::{AgentId, ContactId, Epoch, Millis, OfferId, Timestamp};
 
 use super::{NOON, Sample, id};
 
@@ -55,6 +55,14 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
             },
         ),
         ("", AgentFact::AgentPresenceUnsteady { agent_id: agent(), change_count: 7, since: at(-18_000) }),
+        (
+            "",
+            AgentFact::PauseLimitExceeded {
+                agent_id: agent(),
+                reason: "lunch".to_owned(),
+                limit_ms: Millis(1_800_000),
+            },
+        ),
         (
             "",
             AgentFact::DeviceRegistered {

@@ -1,6 +1,6 @@
 use trunkline_domain::facts::{
-    Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, DefinitionKind, DirectoryFact, Flow, Number,
-    OpeningSpan, Operator, Queue, Skill, UsageUnit, WrapUpMode,
+    Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, DefinitionKind, DirectoryFact, Flow,
+    NotReadyReason, Number, OpeningSpan, Operator, Queue, Skill, UsageUnit, WrapUpMode,
 };
 use trunkline_domain::vocabulary::{Cell, Currency, Millis};
 
@@ -23,6 +23,19 @@ pub fn directory() -> Vec<Sample<DirectoryFact>> {
                 operator_id: id("opr_meridian"),
                 name: "Meridian Service GmbH".to_owned(),
                 time_zone: "Europe/Berlin".to_owned(),
+                not_ready_reasons: vec![],
+            }),
+        ),
+        (
+            "reasons",
+            DirectoryFact::OperatorDefined(Operator {
+                operator_id: id("opr_meridian"),
+                name: "Meridian Service GmbH".to_owned(),
+                time_zone: "Europe/Berlin".to_owned(),
+                not_ready_reasons: vec![
+                    NotReadyReason { reason: "lunch".to_owned(), limit_ms: Millis(1_800_000) },
+                    NotReadyReason { reason: "training".to_owned(), limit_ms: Millis::ZERO },
+                ],
             }),
         ),
         (

@@ -11,6 +11,7 @@ use trunkline_domain::vocabulary::{Cell, Epoch, IdError, Millis, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
 use trunkline_proto::convert::{release_outcome, wrap_up_mode};
+use trunkline_proto::directory::v1::NotReadyReason;
 use trunkline_runtime::grpc::{Refusal, RejectionKind, refuse, status_of};
 use trunkline_runtime::lease::tell_holder;
 
@@ -143,7 +144,12 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
             for queue in it.queues {
                 queues.insert(id(&queue.queue_id, "queues.queue_id")?, policy(queue)?);
             }
-            let roster = Roster { revision: it.directory_revision, agents, queues };
+            let mut reasons = BTreeMap::new();
+            for NotReadyReason { reason, limit_ms } in it.reasons {
+                let limit = span(limit_ms, "reasons.limit_ms")?;
+                reasons.insert(required(reason, "reasons.reason", REASON_LEN_MAX)?, limit);
+            }
+            let roster = Roster { revision: it.directory_revision, agents, queues, reasons };
             (it.command_id, Action::DefineRoster(roster))
         }
         Logged::ReserveAgents(it) => {
@@ -333,6 +339,7 @@ impl Refusal for Refused<'_> {
             Rejection::DeadlinePassed
             | Rejection::DeadlineTooFar
             | Rejection::TooManyWishes
+            | Rejection::UnknownReason
             | Rejection::OutcomeReserved { .. }
             | Rejection::TtlOutOfBounds
             | Rejection::CommandIdReused => RejectionKind::InvalidArgument,

@@ -7,10 +7,10 @@ use trunkline_domain::agent_state::{FEATURE_LEVEL, QueuePolicy, Reply, Roster};
 use trunkline_domain::directory::Directory;
 use trunkline_domain::facts::DirectoryFact;
 use trunkline_domain::kernel::Projection;
-use trunkline_domain::vocabulary::{Cell, Epoch, Timestamp};
+use trunkline_domain::vocabulary::{Cell, Epoch, Millis, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
-use trunkline_proto::directory::v1::WrapUpMode;
+use trunkline_proto::directory::v1::{NotReadyReason, WrapUpMode};
 use trunkline_runtime::error_chain;
 use trunkline_runtime::event_log::{LogError, ReadFrom, SharedLog};
 use trunkline_runtime::facts::FactReader;
@@ -216,7 +216,9 @@ fn roster(directory: &Directory, at: Timestamp, cell_count: u32) -> Roster {
         miss_return: queue.miss_return_ms,
     };
     let queues = directory.queues(at).map(|queue| (queue.queue_id.clone(), policy(queue))).collect();
-    Roster { revision: directory.revision(), agents, queues }
+    let listed = directory.operator(at).map(|operator| &operator.not_ready_reasons);
+    let reasons = listed.into_iter().flatten().map(|it| (it.reason.clone(), it.limit_ms)).collect();
+    Roster { revision: directory.revision(), agents, queues, reasons }
 }
 
 fn define_roster(command_id: String, roster: &Roster) -> Logged {
@@ -234,10 +236,13 @@ fn define_roster(command_id: String, roster: &Roster) -> Logged {
         miss_reason: policy.miss_reason.clone(),
         miss_return_ms: policy.miss_return.0,
     };
+    let reason =
+        |(reason, limit): (&String, &Millis)| NotReadyReason { reason: reason.clone(), limit_ms: limit.0 };
     Logged::DefineRoster(api::DefineRosterRequest {
         command_id,
         directory_revision: roster.revision,
         agents: roster.agents.iter().map(agent).collect::<Vec<_>>(),
         queues: roster.queues.iter().map(queue).collect::<Vec<_>>(),
+        reasons: roster.reasons.iter().map(reason).collect::<Vec<_>>(),
     })
 }

@@ -148,6 +148,7 @@ impl World {
             operator_id: OperatorId::from_name("op").unwrap(),
             name: "Op".into(),
             time_zone: "Europe/Berlin".into(),
+            not_ready_reasons: vec![],
         });
         let companies = UsageUnit::ALL.map(|unit| {
             DirectoryFact::CompanyDefined(Company {

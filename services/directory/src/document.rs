@@ -8,6 +8,9 @@
 //!   id: opr_northwind
 //!   name: Northwind Contact Services
 //!   time_zone: Europe/Berlin            # IANA; the months of invoices are months here
+//!   not_ready_reasons:                  # optional: why agents may be not ready; without, any word will do
+//!     - reason: lunch
+//!       limit: 30m                      # optional: told when a pause lasts longer
 //!
 //! skills:
 //!   - id: skl_german

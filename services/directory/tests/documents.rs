@@ -145,7 +145,7 @@ fn an_unknown_missing_or_repeated_key_is_told_with_its_place() {
         "  time_zone: Europe/Berlin\nskills",
         "  timezone: Europe/Berlin\nskills",
         expect![[r#"
-        4:3 unknown key `timezone`; known here: id, name, time_zone
+        4:3 unknown key `timezone`; known here: id, name, time_zone, not_ready_reasons
     "#]],
     );
     check(

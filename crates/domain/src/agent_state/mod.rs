@@ -18,7 +18,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use agent::{Activity, Agent, Next, Presence, Reservation, Session, Stage, Steadiness, WrapUp};
+pub use agent::{
+    Activity, Agent, Next, PauseLimit, Presence, Reservation, Session, Stage, Steadiness, WrapUp,
+};
 pub use command::{Action, Command, Device, Force, Wish};
 pub use lease::{Holding, Lease, cell_of_resource};
 pub use machine::Machine;

@@ -133,6 +133,9 @@ pub enum Rejection {
     /// The agent has no device that can be called.
     #[error("agent has no device that can be called")]
     Unreachable,
+    /// The operator lists the reasons, and this is none of them.
+    #[error("the directory knows no such reason")]
+    UnknownReason,
     /// The agent talks to nobody.
     #[error("agent is not talking")]
     NotTalking,
@@ -238,6 +241,7 @@ impl Rejection {
             Self::InWrapUp => "IN_WRAP_UP",
             Self::NotInWrapUp => "NOT_IN_WRAP_UP",
             Self::Unreachable => "UNREACHABLE",
+            Self::UnknownReason => "UNKNOWN_REASON",
             Self::NotTalking => "NOT_TALKING",
             Self::WrapUpForced => "WRAP_UP_FORCED",
             Self::WrapUpCodeRequired => "WRAP_UP_CODE_REQUIRED",

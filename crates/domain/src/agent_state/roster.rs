@@ -16,6 +16,9 @@ pub struct Roster {
     pub agents: BTreeMap<AgentId, Cell>,
     /// What follows a contact or a missed offer.
     pub queues: BTreeMap<QueueId, QueuePolicy>,
+    /// Why an agent may be not ready by its own or a supervisor's word, and how long at most; zero for no limit. Any word
+    /// will do when none is listed.
+    pub reasons: BTreeMap<String, Millis>,
 }
 
 /// What happens to an agent after a contact or a missed offer of a queue.
@@ -40,7 +43,17 @@ pub struct QueuePolicy {
 impl Roster {
     /// The feature level of the first program that knows all it says.
     pub fn feature_level(&self) -> u32 {
-        u32::from(!self.queues.values().all(QueuePolicy::of_first_version))
+        u32::from(!self.reasons.is_empty() || !self.queues.values().all(QueuePolicy::of_first_version))
+    }
+
+    /// Whether an agent may be not ready for this reason.
+    pub(super) fn allows(&self, reason: &str) -> bool {
+        self.reasons.is_empty() || self.reasons.contains_key(reason)
+    }
+
+    /// How long a pause for this reason may last, if that is limited.
+    pub(super) fn limit(&self, reason: &str) -> Option<Millis> {
+        self.reasons.get(reason).copied().filter(|limit| *limit > Millis::ZERO)
     }
 }
 

@@ -88,6 +88,7 @@ fn directory(contracts: impl IntoIterator<Item = (i64, Contract)>) -> Terms {
             operator_id: OperatorId::from_name("op").unwrap(),
             name: "Op".into(),
             time_zone: "Europe/Berlin".into(),
+            not_ready_reasons: vec![],
         }),
     );
     say(

@@ -107,6 +107,7 @@ pub(super) fn good() -> Wanted {
                 operator_id: OperatorId::from_name("northwind").unwrap(),
                 name: "Northwind".to_owned(),
                 time_zone: "Europe/Berlin".to_owned(),
+                not_ready_reasons: vec![],
             },
         ),
         skills: vec![placed(

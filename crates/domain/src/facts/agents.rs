@@ -2,8 +2,8 @@
 
 use super::LogFact;
 use crate::vocabulary::{
-    AgentId, CompanyId, ContactId, DeviceId, Epoch, LogName, NodeId, OfferId, QueueId, SessionId, SiteId,
-    Timestamp,
+    AgentId, CompanyId, ContactId, DeviceId, Epoch, LogName, Millis, NodeId, OfferId, QueueId, SessionId,
+    SiteId, Timestamp,
 };
 
 /// A fact about one agent, or about one lease.
@@ -23,6 +23,8 @@ pub enum AgentFact {
     AgentForced { agent_id: AgentId, presence: ForcedPresence, author: String, reason: String },
     /// The agent changed its presence too often since then; told once until it is steady again.
     AgentPresenceUnsteady { agent_id: AgentId, change_count: u32, since: Timestamp },
+    /// The agent has been not ready for as long as the operator grants for this reason, and still is.
+    PauseLimitExceeded { agent_id: AgentId, reason: String, limit_ms: Millis },
     /// A device can be called for the agent until `expires_at`.
     DeviceRegistered {
         agent_id: AgentId,
@@ -178,6 +180,7 @@ impl AgentFact {
             | Self::AgentBecameNotReady { agent_id, .. }
             | Self::AgentForced { agent_id, .. }
             | Self::AgentPresenceUnsteady { agent_id, .. }
+            | Self::PauseLimitExceeded { agent_id, .. }
             | Self::DeviceRegistered { agent_id, .. }
             | Self::DeviceUnregistered { agent_id, .. }
             | Self::AgentReserved { agent_id, .. }
@@ -203,6 +206,7 @@ impl LogFact for AgentFact {
             Self::AgentBecameNotReady { .. } => "AgentBecameNotReady",
             Self::AgentForced { .. } => "AgentForced",
             Self::AgentPresenceUnsteady { .. } => "AgentPresenceUnsteady",
+            Self::PauseLimitExceeded { .. } => "PauseLimitExceeded",
             Self::DeviceRegistered { .. } => "DeviceRegistered",
             Self::DeviceUnregistered { .. } => "DeviceUnregistered",
             Self::AgentReserved { .. } => "AgentReserved",
@@ -242,6 +246,7 @@ impl LogFact for AgentFact {
             | Self::AgentBecameNotReady { .. }
             | Self::AgentForced { .. }
             | Self::AgentPresenceUnsteady { .. }
+            | Self::PauseLimitExceeded { .. }
             | Self::DeviceRegistered { .. }
             | Self::DeviceUnregistered { .. }
             | Self::LeaseGranted { .. }

@@ -98,6 +98,17 @@ pub struct Operator {
     pub name: String,
     /// IANA zone of its invoices' months.
     pub time_zone: String,
+    /// Why its agents may be not ready; any word will do when none is listed.
+    pub not_ready_reasons: Vec<NotReadyReason>,
+}
+
+/// A word for why agents are not ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotReadyReason {
+    /// The word.
+    pub reason: String,
+    /// For how long, before that is told; zero for no limit.
+    pub limit_ms: Millis,
 }
 
 /// A client company.

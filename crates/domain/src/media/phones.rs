@@ -109,6 +109,7 @@ impl Projection for Phones {
             | AgentFact::AgentBecameNotReady { .. }
             | AgentFact::AgentForced { .. }
             | AgentFact::AgentPresenceUnsteady { .. }
+            | AgentFact::PauseLimitExceeded { .. }
             | AgentFact::ReservationAccepted { .. }
             | AgentFact::ReservationUnconfirmed { .. }
             | AgentFact::WrapUpStarted { .. }

@@ -137,6 +137,7 @@ impl Projection for Agents {
             AgentFact::WrapUpEnded { .. } => agent.in_wrap_up = false,
             AgentFact::AgentForced { .. }
             | AgentFact::AgentPresenceUnsteady { .. }
+            | AgentFact::PauseLimitExceeded { .. }
             | AgentFact::ReservationUnconfirmed { .. }
             | AgentFact::WrapUpExtended { .. }
             | AgentFact::LeaseGranted { .. }

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use trunkline_domain::agent_state::{
-    Agent, Answer, Device, Done, Holding, Lease, Next, OutboxFact, OutboxKey, Presence, QueuePolicy,
-    Rejection, Reservation, Roster, Session, Stage, Steadiness, Wish, WishAnswer, WrapUp,
+    Agent, Answer, Device, Done, Holding, Lease, Next, OutboxFact, OutboxKey, PauseLimit, Presence,
+    QueuePolicy, Rejection, Reservation, Roster, Session, Stage, Steadiness, Wish, WishAnswer, WrapUp,
 };
 use trunkline_domain::facts::{AgentFact, Outcome, ReleaseOutcome, WrapUpMode};
 use trunkline_domain::vocabulary::{
@@ -19,7 +19,7 @@ use trunkline_domain::vocabulary::{
 use trunkline_proto::convert::WireFact;
 
 /// The version written. A change of any table below raises it, and older bytes stay readable.
-pub const VERSION: u8 = 6;
+pub const VERSION: u8 = 7;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -365,7 +365,8 @@ records! {
     Device { contact_uri, node_id, expires_at }
     Lease { holding, renewed_at, previous_renewed_at, sequence }
     Holding { holder, epoch, expires_at, address }
-    Roster { revision, agents, queues }
+    Roster { revision, agents, queues; 7: reasons }
+    PauseLimit { length, passes_at }
     QueuePolicy {
         wrap_up, miss_count_max;
         5: wrap_up_mode, wrap_up_code_required, wrap_up_extension_max;
@@ -377,7 +378,7 @@ records! {
 }
 
 choices! {
-    Presence { 1 Ready {} 2 NotReady { reason, until } }
+    Presence { 1 Ready {} 2 NotReady { reason, until; 7: limit } }
     Stage { 1 Offered {} 2 Accepted {} }
     WrapUpMode { 1 Timed {} 2 None {} 3 TimedForced {} 4 Mandatory {} 5 OnRequest {} }
     ReleaseOutcome {
@@ -441,5 +442,6 @@ choices! {
         32 WrapUpCodeRequired {}
         33 WrapUpOpenEnded {}
         34 WrapUpExtensionTooLong { left }
+        35 UnknownReason {}
     }
 }

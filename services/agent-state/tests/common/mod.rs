@@ -242,6 +242,7 @@ pub fn roster(revision: u64) -> api::DefineRosterRequest {
             miss_count_max: 2,
             ..Default::default()
         }],
+        reasons: vec![],
     }
 }
 

@@ -11,8 +11,8 @@ use serde_saphyr::Spanned;
 use sha2::Sha256;
 use trunkline_domain::directory::{CalendarError, Placed, Problem, Wanted, WantedContract, day_start};
 use trunkline_domain::facts::{
-    Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, Flow, Number, Operator, Queue, Skill,
-    UsageUnit, WrapUpMode,
+    Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, Flow, NotReadyReason, Number, Operator,
+    Queue, Skill, UsageUnit, WrapUpMode,
 };
 use trunkline_domain::vocabulary::{
     Cell, CompanyId, Currency, IdError, Millis, Money, PhoneNumber, SkillId, Timestamp,
@@ -182,6 +182,18 @@ impl Lower {
             operator_id: self.id(at, "id", &node.id),
             name: self.text(at, "name", &node.name),
             time_zone: self.text(at, "time_zone", &node.time_zone),
+            not_ready_reasons: self
+                .all(&format!("{at}.not_ready_reasons"), &node.not_ready_reasons, Self::not_ready_reason)
+                .into_iter()
+                .map(|placed| placed.wanted)
+                .collect(),
+        }
+    }
+
+    fn not_ready_reason(&mut self, at: &str, node: &schema::NotReadyReason) -> NotReadyReason {
+        NotReadyReason {
+            reason: self.text(at, "reason", &node.reason),
+            limit_ms: self.span_or(at, "limit", node.limit.as_ref(), Millis::ZERO),
         }
     }
 

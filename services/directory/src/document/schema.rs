@@ -30,6 +30,15 @@ pub(super) struct Operator {
     pub id: Text,
     pub name: Text,
     pub time_zone: Text,
+    #[serde(default)]
+    pub not_ready_reasons: Vec<Spanned<NotReadyReason>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NotReadyReason {
+    pub reason: Text,
+    pub limit: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

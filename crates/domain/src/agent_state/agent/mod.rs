@@ -12,7 +12,7 @@ mod reservation;
 mod steadiness;
 mod wrap_up;
 
-pub use presence::{Next, Presence, Session};
+pub use presence::{Next, PauseLimit, Presence, Session};
 pub use reservation::{Reservation, Stage};
 pub use steadiness::Steadiness;
 pub use wrap_up::WrapUp;
@@ -68,7 +68,7 @@ impl Agent {
             agent_id,
             cell,
             session: None,
-            presence: Presence::NotReady { reason: String::new(), until: None },
+            presence: Presence::not_ready(String::new()),
             next: None,
             reservation: None,
             wrap_up: None,
@@ -106,12 +106,9 @@ impl Agent {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let reservation = self.reservation.as_ref().and_then(Reservation::deadline);
         let wrap_up = self.wrap_up.as_ref().and_then(|it| it.ends_at);
-        let until = match &self.presence {
-            Presence::NotReady { until, .. } => *until,
-            Presence::Ready => None,
-        };
+        let presence = self.presence.deadline();
         let device = self.devices.values().map(|it| it.expires_at).min();
-        [reservation, wrap_up, until, device].into_iter().flatten().min()
+        [reservation, wrap_up, presence, device].into_iter().flatten().min()
     }
 
     /// The trace that facts without a request of their own belong to.
@@ -151,8 +148,8 @@ impl Agent {
         if self.wrap_up.as_ref().is_some_and(|it| it.ends_at == Some(at)) {
             return self.end_wrap_up(false, String::new(), moment);
         }
-        if matches!(self.presence, Presence::NotReady { until, .. } if until == Some(at)) {
-            return self.become_ready(moment);
+        if self.presence.deadline() == Some(at) {
+            return self.expire_presence(moment);
         }
         let due = self.devices.iter().find(|(_, device)| device.expires_at == at);
         if let Some(device_id) = due.map(|(device_id, _)| device_id.clone()) {

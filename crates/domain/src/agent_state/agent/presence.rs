@@ -29,7 +29,35 @@ pub enum Presence {
         reason: String,
         /// When it is ready again by itself.
         until: Option<Timestamp>,
+        /// Set while the time the operator grants for this reason has not passed.
+        limit: Option<PauseLimit>,
     },
+}
+
+/// How long a pause may last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PauseLimit {
+    /// As the directory said when the pause began.
+    pub length: Millis,
+    /// When that has passed.
+    pub passes_at: Timestamp,
+}
+
+impl Presence {
+    /// Not ready, until it says otherwise.
+    pub(super) fn not_ready(reason: String) -> Self {
+        Self::NotReady { reason, until: None, limit: None }
+    }
+
+    /// When something about it happens by itself.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match self {
+            Self::Ready => None,
+            Self::NotReady { until, limit, .. } => {
+                [*until, limit.map(|it| it.passes_at)].into_iter().flatten().min()
+            }
+        }
+    }
 }
 
 /// What becomes of an agent once contact and wrap-up are over, instead of ready.
@@ -63,7 +91,7 @@ impl Agent {
         }
         self.session =
             Some(Session { session_id: session_id.clone(), site_id: site_id.clone(), client_sequence: 0 });
-        self.presence = Presence::NotReady { reason: REASON_SIGNED_IN.to_owned(), until: None };
+        self.presence = Presence::not_ready(REASON_SIGNED_IN.to_owned());
         self.missed_count = 0;
         let agent_id = self.agent_id.clone();
         moment.tell(AgentFact::AgentSignedIn { agent_id, session_id: session_id.clone(), site_id });
@@ -98,7 +126,7 @@ impl Agent {
         }
         self.drop_wrap_up(by_agent, String::new(), moment);
         self.next = None;
-        self.presence = Presence::NotReady { reason: String::new(), until: None };
+        self.presence = Presence::not_ready(String::new());
         let (agent_id, session_id) = (self.agent_id.clone(), session.session_id.clone());
         moment.tell(AgentFact::AgentSignedOut { agent_id, session_id, reason });
         Ok(session.session_id)
@@ -109,7 +137,10 @@ impl Agent {
         client_sequence: u64,
         moment: &mut Moment<'_>,
     ) -> Result<(), Rejection> {
-        self.choose(client_sequence, moment, Self::choose_ready)
+        self.choose(client_sequence, moment, |agent, moment| {
+            agent.choose_ready(moment);
+            Ok(())
+        })
     }
 
     pub(in crate::agent_state) fn go_not_ready(
@@ -119,7 +150,14 @@ impl Agent {
         client_sequence: u64,
         moment: &mut Moment<'_>,
     ) -> Result<(), Rejection> {
-        self.choose(client_sequence, moment, |agent, moment| agent.choose_not_ready(reason, duration, moment))
+        let allowed = moment.roster.allows(&reason);
+        self.choose(client_sequence, moment, |agent, moment| {
+            if !allowed {
+                return Err(Rejection::UnknownReason);
+            }
+            agent.choose_not_ready(reason, duration, moment);
+            Ok(())
+        })
     }
 
     /// The agent's own word, if it counts.
@@ -127,7 +165,7 @@ impl Agent {
         &mut self,
         client_sequence: u64,
         moment: &mut Moment<'_>,
-        choice: impl FnOnce(&mut Self, &mut Moment<'_>),
+        choice: impl FnOnce(&mut Self, &mut Moment<'_>) -> Result<(), Rejection>,
     ) -> Result<(), Rejection> {
         if self.heard(client_sequence)? {
             return Ok(());
@@ -136,7 +174,7 @@ impl Agent {
             return Err(Rejection::SignOutForced);
         }
         let before = (self.presence.clone(), self.next.clone());
-        choice(self, moment);
+        choice(self, moment)?;
         if let Some(session) = self.session.as_mut().filter(|_| client_sequence > 0) {
             session.client_sequence = client_sequence;
         }
@@ -178,6 +216,9 @@ impl Agent {
     ) -> Result<(), Rejection> {
         if self.session.is_none() {
             return Err(Rejection::NotSignedIn);
+        }
+        if matches!(&force, Force::NotReady { reason, .. } if !moment.roster.allows(reason)) {
+            return Err(Rejection::UnknownReason);
         }
         let (agent_id, presence) = (self.agent_id.clone(), force.presence());
         moment.tell(AgentFact::AgentForced { agent_id, presence, author, reason: reason.clone() });
@@ -227,11 +268,31 @@ impl Agent {
 
     pub(super) fn become_not_ready(&mut self, reason: String, duration: Millis, moment: &mut Moment<'_>) {
         let until = (duration > Millis::ZERO).then_some(moment.at + duration);
-        let wanted = Presence::NotReady { reason: reason.clone(), until };
+        let limit = match &self.presence {
+            // Saying the same word again buys no more time.
+            Presence::NotReady { reason: before, limit, .. } if *before == reason => *limit,
+            _ => moment
+                .roster
+                .limit(&reason)
+                .map(|length| PauseLimit { length, passes_at: moment.at + length }),
+        };
+        let wanted = Presence::NotReady { reason: reason.clone(), until, limit };
         if self.presence != wanted {
             self.presence = wanted;
             let agent_id = self.agent_id.clone();
             moment.tell(AgentFact::AgentBecameNotReady { agent_id, reason, until });
+        }
+    }
+
+    /// A pause ends, or has lasted as long as it may.
+    pub(super) fn expire_presence(&mut self, moment: &mut Moment<'_>) {
+        let Presence::NotReady { reason, until, limit } = &mut self.presence else { return };
+        if *until == Some(moment.at) {
+            return self.become_ready(moment);
+        }
+        if let Some(PauseLimit { length, .. }) = limit.take() {
+            let (agent_id, reason) = (self.agent_id.clone(), reason.clone());
+            moment.tell(AgentFact::PauseLimitExceeded { agent_id, reason, limit_ms: length });
         }
     }
 }

@@ -5,6 +5,7 @@ mod properties;
 mod table_leases;
 mod table_log;
 mod table_presence;
+mod table_reasons;
 mod table_reservations;
 mod table_steadiness;
 mod table_supervision;
@@ -106,7 +107,15 @@ fn define_roster(revision: u64, names: &[&str]) -> Action {
     let mut agents: BTreeMap<_, _> = names.iter().map(|name| (agent(name), Cell(0))).collect();
     agents.insert(agent("zoe"), Cell(1));
     let queues = policies().into_iter().map(|(name, policy)| (QueueId::from_name(name).unwrap(), policy));
-    Action::DefineRoster(Roster { revision, agents, queues: queues.collect() })
+    Action::DefineRoster(Roster { revision, agents, queues: queues.collect(), reasons: BTreeMap::new() })
+}
+
+/// As [`define_roster`] at revision 2, with a list of reasons; coffee and training have a limit.
+fn list_reasons() -> Action {
+    let Action::DefineRoster(roster) = define_roster(2, &["anna", "ben"]) else { unreachable!() };
+    let listed = [("lunch", 0), ("coffee", 10_000), ("training", 60_000)];
+    let reasons = listed.map(|(reason, limit)| (reason.to_owned(), Millis(limit))).into();
+    Action::DefineRoster(Roster { reasons, ..roster })
 }
 
 /// One queue a policy.
@@ -158,7 +167,11 @@ fn go_ready(name: &str) -> Action {
 }
 
 fn go_not_ready(name: &str, duration: i64) -> Action {
-    let (reason, duration) = ("lunch".to_owned(), Millis(duration));
+    pause(name, "lunch", duration)
+}
+
+fn pause(name: &str, reason: &str, duration: i64) -> Action {
+    let (reason, duration) = (reason.to_owned(), Millis(duration));
     Action::GoNotReady { agent_id: agent(name), reason, duration, client_sequence: 0 }
 }
 

@@ -51,6 +51,7 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
         0 => sign_in(name),
         1 => sign_out(name),
         2..=5 => go_ready(name),
+        6 if it.stale => pause(name, "coffee", 0),
         6 => go_not_ready(name, i64::from(it.which) * 50),
         7 => match it.which % 3 {
             0 => finish_with(name, "sold"),
@@ -92,6 +93,7 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
         },
         19 => acquire("media/nod_m", "nod_m"),
         20 => acquire("routing/0", if it.which.is_multiple_of(2) { "nod_r" } else { "nod_s" }),
+        21 if it.which.is_multiple_of(5) => list_reasons(),
         21 => define_roster(u64::from(it.which), if it.stale { &["ben"] } else { &["anna", "ben"] }),
         22 => Action::AcquireLease {
             resource: "media/nod_m".to_owned(),
@@ -212,6 +214,7 @@ fn well_formed(machine: &Machine) {
                 assert!(it.wrap_up);
                 it.wrap_up = false;
             }
+            AgentFact::PauseLimitExceeded { .. } => assert!(it.signed_in && !it.ready),
             AgentFact::AgentPresenceUnsteady { change_count, .. } => assert!(*change_count > 6),
             AgentFact::DeviceRegistered { device_id, .. } => drop(it.devices.insert(device_id.clone())),
             AgentFact::DeviceUnregistered { device_id, .. } => assert!(it.devices.remove(device_id)),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Check;
 use crate::directory::Problem;
 use crate::directory::calendar::{parse_date, time_zone};
-use crate::facts::{Calendar, Queue, WrapUpMode};
+use crate::facts::{Calendar, NotReadyReason, Queue, WrapUpMode};
 use crate::vocabulary::{CalendarId, Cell, CompanyId, Millis, SkillId};
 
 const HOUR: Millis = Millis(3_600_000);
@@ -19,6 +19,18 @@ impl Check<'_> {
         self.name(&placed.path, &placed.wanted.name);
         if let Err(why) = time_zone(&placed.wanted.time_zone) {
             self.problem(format!("{}.time_zone", placed.path), why.to_string());
+        }
+        let mut seen = BTreeSet::new();
+        for (index, NotReadyReason { reason, limit_ms }) in placed.wanted.not_ready_reasons.iter().enumerate()
+        {
+            let path = format!("{}.not_ready_reasons[{index}]", placed.path);
+            self.span(format!("{path}.limit"), *limit_ms, Millis::ZERO, DAY);
+            if reason.trim().is_empty() || reason.len() > REASON_LEN_MAX {
+                let why = format!("a reason is a word of at most {REASON_LEN_MAX} bytes");
+                self.problem(format!("{path}.reason"), why);
+            } else if !seen.insert(reason) {
+                self.problem(path, format!("reason `{reason}` is listed twice"));
+            }
         }
     }
 
