@@ -80,6 +80,7 @@ fn every_fact_has_its_line() {
         AgentForced: agt_anna forced signed out: left without signing out
         AgentPresenceUnsteady: agt_anna changed its presence 7 times since 11:59:42.000
         PauseLimitExceeded: agt_anna is not ready for longer than 1800 s: lunch
+        SessionLost: desktop of agt_anna is gone
         DeviceRegistered: dev_3f2a9c of agt_anna can be called through nod_m1 until 12:05:00.000
         DeviceUnregistered: dev_3f2a9c of agt_anna can no longer be called: expired
         AgentReserved: reserved agt_anna for ofr_…h38x until 12:00:20.100

@@ -69,6 +69,7 @@ macro_rules! commands {
 }
 commands!(
     SignInRequest,
+    KeepSessionRequest,
     SignOutRequest,
     GoReadyRequest,
     GoNotReadyRequest,
@@ -110,6 +111,8 @@ macro_rules! calls {
 calls! {
     /// Begins a session.
     sign_in(SignInRequest) -> SignInResponse;
+    /// The session's desktop is there.
+    keep_session(KeepSessionRequest) -> KeepSessionResponse;
     /// Ends a session.
     sign_out(SignOutRequest) -> SignOutResponse;
     /// The agent takes contacts from now on.

@@ -15,6 +15,7 @@ facts! {
     AgentForced { agent_id, presence, author, reason }
     AgentPresenceUnsteady { agent_id, change_count | since as since_ms }
     PauseLimitExceeded { agent_id, reason, limit_ms }
+    SessionLost { agent_id, session_id }
     DeviceRegistered { agent_id, device_id, contact_uri, node_id | expires_at as expires_at_ms }
     DeviceUnregistered { agent_id, device_id, reason }
     AgentReserved {

@@ -27,6 +27,7 @@ pub(super) fn agent(fact: &Fact) -> String {
         Fact::PauseLimitExceeded { agent_id, reason, limit_ms } => {
             format!("{} is not ready for longer than {}: {reason}", short(agent_id), seconds(*limit_ms))
         }
+        Fact::SessionLost { agent_id, .. } => format!("desktop of {} is gone", short(agent_id)),
         Fact::DeviceRegistered { agent_id, device_id, node_id, expires_at, .. } => format!(
             "{} of {} can be called through {} until {}",
             short(device_id),

@@ -63,6 +63,7 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
                 limit_ms: Millis(1_800_000),
             },
         ),
+        ("", AgentFact::SessionLost { agent_id: agent(), session_id: session() }),
         (
             "",
             AgentFact::DeviceRegistered {

@@ -83,8 +83,12 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
         Logged::SignIn(it) => {
             let site_id = if it.site_id.is_empty() { None } else { Some(id(&it.site_id, "site_id")?) };
             let session_id = id(&it.session_id, "session_id")?;
-            let action = Action::SignIn { agent_id: id(&it.agent_id, "agent_id")?, session_id, site_id };
-            (it.command_id, action)
+            let (agent_id, lease) = (id(&it.agent_id, "agent_id")?, span(it.lease_ms, "lease_ms")?);
+            (it.command_id, Action::SignIn { agent_id, session_id, site_id, lease })
+        }
+        Logged::KeepSession(it) => {
+            let (agent_id, session_id) = (id(&it.agent_id, "agent_id")?, id(&it.session_id, "session_id")?);
+            (it.command_id, Action::KeepSession { agent_id, session_id })
         }
         Logged::SignOut(it) => {
             let reason = text(it.reason, "reason", REASON_LEN_MAX)?;
@@ -349,6 +353,8 @@ impl Refusal for Refused<'_> {
                 RejectionKind::ResourceExhausted
             }
             Rejection::NotSignedIn
+            | Rejection::WrongSession { .. }
+            | Rejection::SessionLost
             | Rejection::OutOfOrder { .. }
             | Rejection::SignOutForced
             | Rejection::NotReady

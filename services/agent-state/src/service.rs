@@ -119,6 +119,14 @@ impl AgentStateService for Service {
         }
     }
 
+    async fn keep_session(
+        &self,
+        request: Request<api::KeepSessionRequest>,
+    ) -> Result<Response<api::KeepSessionResponse>, Status> {
+        command!(self, request, KeepSession, "keep_session", Done::SessionKept { expires_at } =>
+            api::KeepSessionResponse { expires_at_ms: expires_at.map_or(0, |at| at.0) })
+    }
+
     async fn sign_out(
         &self,
         request: Request<api::SignOutRequest>,

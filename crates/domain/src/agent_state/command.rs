@@ -31,6 +31,15 @@ pub enum Action {
         session_id: SessionId,
         /// Where.
         site_id: Option<SiteId>,
+        /// How long the session lasts without a sign of life; zero when it needs none.
+        lease: Millis,
+    },
+    /// The session's desktop is there.
+    KeepSession {
+        /// Who.
+        agent_id: AgentId,
+        /// The session.
+        session_id: SessionId,
     },
     /// Ends the session; what is live is released first.
     SignOut {
@@ -218,6 +227,7 @@ impl Action {
             Self::ForcePresence { .. } => 18,
             Self::RequestWrapUp { .. } => 19,
             Self::ExtendWrapUp { .. } => 20,
+            Self::KeepSession { .. } => 21,
         }
     }
 
@@ -225,7 +235,9 @@ impl Action {
     /// with an older program would stop at it.
     pub fn feature_level(&self) -> u32 {
         match self {
-            Self::SignOut { client_sequence: 1.., .. }
+            Self::SignIn { lease: Millis(1..), .. }
+            | Self::KeepSession { .. }
+            | Self::SignOut { client_sequence: 1.., .. }
             | Self::GoReady { client_sequence: 1.., .. }
             | Self::GoNotReady { client_sequence: 1.., .. }
             | Self::ForcePresence { .. }
@@ -237,9 +249,16 @@ impl Action {
         }
     }
 
-    /// Whether the answer is kept for retries. The leader's own commands may be repeated freely.
+    /// Whether the answer is kept for retries. The leader's own commands may be repeated freely, and so may a sign of
+    /// life: one of every desktop every few seconds would drive out the answers that must be kept.
     pub const fn remembered(&self) -> bool {
-        !matches!(self, Self::Expire | Self::AdvancePublished { .. } | Self::RaiseFeatureLevel { .. })
+        !matches!(
+            self,
+            Self::KeepSession { .. }
+                | Self::Expire
+                | Self::AdvancePublished { .. }
+                | Self::RaiseFeatureLevel { .. }
+        )
     }
 
     /// Whether the action may be refused while the outbox is full: it starts work rather than ending it.

@@ -19,7 +19,8 @@ mod state;
 mod tests;
 
 pub use agent::{
-    Activity, Agent, Next, PauseLimit, Presence, Reservation, Session, Stage, Steadiness, WrapUp,
+    Activity, Agent, Next, PauseLimit, Presence, Reservation, Session, SessionLease, Stage, Steadiness,
+    WrapUp,
 };
 pub use command::{Action, Command, Device, Force, Wish};
 pub use lease::{Holding, Lease, cell_of_resource};
@@ -66,6 +67,12 @@ pub const LEASE_COUNT_MAX: usize = 4096;
 
 /// The shortest and the longest time to live of a lease.
 pub const LEASE_TTL: std::ops::RangeInclusive<Millis> = Millis(30)..=Millis(300_000);
+
+/// The shortest and the longest lease of a session.
+pub const SESSION_LEASE: std::ops::RangeInclusive<Millis> = Millis(1_000)..=Millis(3_600_000);
+
+/// Why an agent is not ready of whose desktop nothing is heard.
+pub const REASON_LOST: &str = "desktop gone";
 
 /// For how many Raft indexes an answer is kept for retries.
 pub const ANSWER_INDEX_SPAN: u64 = 16_384;

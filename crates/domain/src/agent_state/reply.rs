@@ -14,6 +14,11 @@ pub enum Done {
         /// Its id.
         session_id: SessionId,
     },
+    /// The session goes on.
+    SessionKept {
+        /// Until when, without another sign of life; `None` when it needs none.
+        expires_at: Option<Timestamp>,
+    },
     /// The session that ended.
     SignedOut {
         /// Its id.
@@ -106,6 +111,15 @@ pub enum Rejection {
         /// The live one.
         session_id: SessionId,
     },
+    /// The agent's session is another one.
+    #[error("session is not the agent's live one, which is {session_id}")]
+    WrongSession {
+        /// The live one.
+        session_id: SessionId,
+    },
+    /// Nothing was heard of the agent's desktop for too long.
+    #[error("session is lost: nothing is heard of the agent's desktop")]
+    SessionLost,
     /// The agent's client said something newer before.
     #[error("the client's command {seen} came before this one")]
     OutOfOrder {
@@ -234,6 +248,8 @@ impl Rejection {
             Self::UnknownQueue => "UNKNOWN_QUEUE",
             Self::NotSignedIn => "NOT_SIGNED_IN",
             Self::AlreadySignedIn { .. } => "ALREADY_SIGNED_IN",
+            Self::WrongSession { .. } => "WRONG_SESSION",
+            Self::SessionLost => "SESSION_LOST",
             Self::OutOfOrder { .. } => "OUT_OF_ORDER",
             Self::SignOutForced => "SIGN_OUT_FORCED",
             Self::NotReady => "NOT_READY",

@@ -25,6 +25,8 @@ pub enum AgentFact {
     AgentPresenceUnsteady { agent_id: AgentId, change_count: u32, since: Timestamp },
     /// The agent has been not ready for as long as the operator grants for this reason, and still is.
     PauseLimitExceeded { agent_id: AgentId, reason: String, limit_ms: Millis },
+    /// Nothing was heard of the session's desktop for as long as it had said. The session goes on.
+    SessionLost { agent_id: AgentId, session_id: SessionId },
     /// A device can be called for the agent until `expires_at`.
     DeviceRegistered {
         agent_id: AgentId,
@@ -181,6 +183,7 @@ impl AgentFact {
             | Self::AgentForced { agent_id, .. }
             | Self::AgentPresenceUnsteady { agent_id, .. }
             | Self::PauseLimitExceeded { agent_id, .. }
+            | Self::SessionLost { agent_id, .. }
             | Self::DeviceRegistered { agent_id, .. }
             | Self::DeviceUnregistered { agent_id, .. }
             | Self::AgentReserved { agent_id, .. }
@@ -207,6 +210,7 @@ impl LogFact for AgentFact {
             Self::AgentForced { .. } => "AgentForced",
             Self::AgentPresenceUnsteady { .. } => "AgentPresenceUnsteady",
             Self::PauseLimitExceeded { .. } => "PauseLimitExceeded",
+            Self::SessionLost { .. } => "SessionLost",
             Self::DeviceRegistered { .. } => "DeviceRegistered",
             Self::DeviceUnregistered { .. } => "DeviceUnregistered",
             Self::AgentReserved { .. } => "AgentReserved",
@@ -247,6 +251,7 @@ impl LogFact for AgentFact {
             | Self::AgentForced { .. }
             | Self::AgentPresenceUnsteady { .. }
             | Self::PauseLimitExceeded { .. }
+            | Self::SessionLost { .. }
             | Self::DeviceRegistered { .. }
             | Self::DeviceUnregistered { .. }
             | Self::LeaseGranted { .. }

@@ -110,6 +110,7 @@ impl Projection for Phones {
             | AgentFact::AgentForced { .. }
             | AgentFact::AgentPresenceUnsteady { .. }
             | AgentFact::PauseLimitExceeded { .. }
+            | AgentFact::SessionLost { .. }
             | AgentFact::ReservationAccepted { .. }
             | AgentFact::ReservationUnconfirmed { .. }
             | AgentFact::WrapUpStarted { .. }

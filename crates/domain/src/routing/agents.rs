@@ -138,6 +138,7 @@ impl Projection for Agents {
             AgentFact::AgentForced { .. }
             | AgentFact::AgentPresenceUnsteady { .. }
             | AgentFact::PauseLimitExceeded { .. }
+            | AgentFact::SessionLost { .. }
             | AgentFact::ReservationUnconfirmed { .. }
             | AgentFact::WrapUpExtended { .. }
             | AgentFact::LeaseGranted { .. }

@@ -181,6 +181,7 @@ macro_rules! fake {
 }
 fake! {
     sign_in SignInRequest SignInResponse;
+    keep_session KeepSessionRequest KeepSessionResponse;
     sign_out SignOutRequest SignOutResponse;
     go_not_ready GoNotReadyRequest GoNotReadyResponse;
     force_presence ForcePresenceRequest ForcePresenceResponse;

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use trunkline_domain::agent_state::{
     Agent, Answer, Device, Done, Holding, Lease, Next, OutboxFact, OutboxKey, PauseLimit, Presence,
-    QueuePolicy, Rejection, Reservation, Roster, Session, Stage, Steadiness, Wish, WishAnswer, WrapUp,
+    QueuePolicy, Rejection, Reservation, Roster, Session, SessionLease, Stage, Steadiness, Wish, WishAnswer,
+    WrapUp,
 };
 use trunkline_domain::facts::{AgentFact, Outcome, ReleaseOutcome, WrapUpMode};
 use trunkline_domain::vocabulary::{
@@ -19,7 +20,7 @@ use trunkline_domain::vocabulary::{
 use trunkline_proto::convert::WireFact;
 
 /// The version written. A change of any table below raises it, and older bytes stay readable.
-pub const VERSION: u8 = 7;
+pub const VERSION: u8 = 8;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -358,7 +359,8 @@ records! {
         agent_id, cell, session, presence, next, reservation, wrap_up, devices, missed_count, since, sequence;
         4: steadiness
     }
-    Session { session_id, site_id; 4: client_sequence }
+    Session { session_id, site_id; 4: client_sequence; 8: lease }
+    SessionLease { ttl, expires_at }
     Steadiness { changed_at, told }
     Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until, traceparent; 5: wrap_up_requested }
     Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at }
@@ -406,6 +408,7 @@ choices! {
         18 Forced {}
         19 WrapUpRequested {}
         20 WrapUpExtended { ends_at }
+        21 SessionKept { expires_at }
     }
     Rejection {
         1 UnknownAgent { agent_id }
@@ -443,5 +446,7 @@ choices! {
         33 WrapUpOpenEnded {}
         34 WrapUpExtensionTooLong { left }
         35 UnknownReason {}
+        36 WrongSession { session_id }
+        37 SessionLost {}
     }
 }

@@ -166,6 +166,7 @@ macro_rules! voter {
     };
 }
 voter! {
+    keep_session KeepSessionRequest KeepSessionResponse;
     sign_out SignOutRequest SignOutResponse;
     go_ready GoReadyRequest GoReadyResponse;
     go_not_ready GoNotReadyRequest GoNotReadyResponse;

@@ -169,6 +169,12 @@ impl AgentStateService for Service {
     async fn sign_in(&self, _: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
         absent()
     }
+    async fn keep_session(
+        &self,
+        _: Request<KeepSessionRequest>,
+    ) -> Result<Response<KeepSessionResponse>, Status> {
+        absent()
+    }
     async fn sign_out(&self, _: Request<SignOutRequest>) -> Result<Response<SignOutResponse>, Status> {
         absent()
     }

@@ -283,6 +283,7 @@ macro_rules! unknown {
 }
 unknown! {
     sign_in SignInRequest SignInResponse;
+    keep_session KeepSessionRequest KeepSessionResponse;
     sign_out SignOutRequest SignOutResponse;
     go_ready GoReadyRequest GoReadyResponse;
     go_not_ready GoNotReadyRequest GoNotReadyResponse;

@@ -9,11 +9,13 @@ use crate::vocabulary::{AgentId, Cell, DeviceId, QueueId, Timestamp};
 
 mod presence;
 mod reservation;
+mod session;
 mod steadiness;
 mod wrap_up;
 
-pub use presence::{Next, PauseLimit, Presence, Session};
+pub use presence::{Next, PauseLimit, Presence};
 pub use reservation::{Reservation, Stage};
+pub use session::{Session, SessionLease};
 pub use steadiness::Steadiness;
 pub use wrap_up::WrapUp;
 
@@ -106,9 +108,10 @@ impl Agent {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let reservation = self.reservation.as_ref().and_then(Reservation::deadline);
         let wrap_up = self.wrap_up.as_ref().and_then(|it| it.ends_at);
+        let session = self.session.as_ref().and_then(Session::deadline);
         let presence = self.presence.deadline();
         let device = self.devices.values().map(|it| it.expires_at).min();
-        [reservation, wrap_up, presence, device].into_iter().flatten().min()
+        [reservation, wrap_up, session, presence, device].into_iter().flatten().min()
     }
 
     /// The trace that facts without a request of their own belong to.
@@ -147,6 +150,9 @@ impl Agent {
         }
         if self.wrap_up.as_ref().is_some_and(|it| it.ends_at == Some(at)) {
             return self.end_wrap_up(false, String::new(), moment);
+        }
+        if self.session.as_ref().and_then(Session::deadline) == Some(at) {
+            return self.lose_session(moment);
         }
         if self.presence.deadline() == Some(at) {
             return self.expire_presence(moment);

@@ -1,22 +1,11 @@
-//! Sessions and presence: whether an agent takes contacts, as it said.
+//! Presence: whether an agent takes contacts, as it said.
 
-use super::{Activity, Agent, Moment};
+use super::{Activity, Agent, Moment, Session};
 use crate::agent_state::command::Force;
 use crate::agent_state::reply::Rejection;
-use crate::agent_state::{FEATURE_LEVEL_STEADINESS, REASON_SIGNED_IN};
-use crate::facts::{AgentFact, ReleaseOutcome};
-use crate::vocabulary::{Millis, SessionId, SiteId, Timestamp};
-
-/// One sign-in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// Its id.
-    pub session_id: SessionId,
-    /// Where.
-    pub site_id: Option<SiteId>,
-    /// The highest number its client gave a command; zero when it does not count.
-    pub client_sequence: u64,
-}
+use crate::agent_state::{FEATURE_LEVEL_STEADINESS, REASON_LOST};
+use crate::facts::AgentFact;
+use crate::vocabulary::{Millis, Timestamp};
 
 /// Whether an agent takes contacts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,69 +67,12 @@ pub enum Next {
 }
 
 impl Agent {
-    pub(in crate::agent_state) fn sign_in(
-        &mut self,
-        session_id: SessionId,
-        site_id: Option<SiteId>,
-        moment: &mut Moment<'_>,
-    ) -> Result<SessionId, Rejection> {
-        match &self.session {
-            Some(live) if live.session_id == session_id => return Ok(session_id),
-            Some(live) => return Err(Rejection::AlreadySignedIn { session_id: live.session_id.clone() }),
-            None => {}
-        }
-        self.session =
-            Some(Session { session_id: session_id.clone(), site_id: site_id.clone(), client_sequence: 0 });
-        self.presence = Presence::not_ready(REASON_SIGNED_IN.to_owned());
-        self.missed_count = 0;
-        let agent_id = self.agent_id.clone();
-        moment.tell(AgentFact::AgentSignedIn { agent_id, session_id: session_id.clone(), site_id });
-        Ok(session_id)
-    }
-
-    /// The agent signs out.
-    pub(in crate::agent_state) fn leave(
-        &mut self,
-        reason: String,
-        client_sequence: u64,
-        moment: &mut Moment<'_>,
-    ) -> Result<SessionId, Rejection> {
-        if self.heard(client_sequence)? {
-            // A sign-out with this number would have ended the session: it was given to another command.
-            return Err(Rejection::OutOfOrder { seen: client_sequence });
-        }
-        let session_id = self.sign_out(reason, true, moment)?;
-        self.changed(moment);
-        Ok(session_id)
-    }
-
-    pub(in crate::agent_state) fn sign_out(
-        &mut self,
-        reason: String,
-        by_agent: bool,
-        moment: &mut Moment<'_>,
-    ) -> Result<SessionId, Rejection> {
-        let session = self.session.take().ok_or(Rejection::NotSignedIn)?;
-        if let Some(held) = self.reservation.take() {
-            moment.tell(self.released(&held, ReleaseOutcome::SignedOut));
-        }
-        self.drop_wrap_up(by_agent, String::new(), moment);
-        self.next = None;
-        self.presence = Presence::not_ready(String::new());
-        let (agent_id, session_id) = (self.agent_id.clone(), session.session_id.clone());
-        moment.tell(AgentFact::AgentSignedOut { agent_id, session_id, reason });
-        Ok(session.session_id)
-    }
-
     pub(in crate::agent_state) fn go_ready(
         &mut self,
         client_sequence: u64,
         moment: &mut Moment<'_>,
     ) -> Result<(), Rejection> {
-        self.choose(client_sequence, moment, |agent, moment| {
-            agent.choose_ready(moment);
-            Ok(())
-        })
+        self.choose(client_sequence, moment, Self::choose_ready)
     }
 
     pub(in crate::agent_state) fn go_not_ready(
@@ -186,7 +118,7 @@ impl Agent {
 
     /// Whether the client's command is the last one again. What it sent before that is overtaken: a desktop's retry must
     /// not undo what its person chose since.
-    fn heard(&self, client_sequence: u64) -> Result<bool, Rejection> {
+    pub(super) fn heard(&self, client_sequence: u64) -> Result<bool, Rejection> {
         let seen = self.session.as_ref().ok_or(Rejection::NotSignedIn)?.client_sequence;
         match client_sequence {
             0 => Ok(false),
@@ -196,7 +128,7 @@ impl Agent {
     }
 
     /// The agent changed its presence, now or for later.
-    fn changed(&mut self, moment: &mut Moment<'_>) {
+    pub(super) fn changed(&mut self, moment: &mut Moment<'_>) {
         if moment.feature_level < FEATURE_LEVEL_STEADINESS {
             return;
         }
@@ -217,13 +149,17 @@ impl Agent {
         if self.session.is_none() {
             return Err(Rejection::NotSignedIn);
         }
-        if matches!(&force, Force::NotReady { reason, .. } if !moment.roster.allows(reason)) {
-            return Err(Rejection::UnknownReason);
+        match &force {
+            Force::Ready => self.present()?,
+            Force::NotReady { reason, .. } if !moment.roster.allows(reason) => {
+                return Err(Rejection::UnknownReason);
+            }
+            Force::NotReady { .. } | Force::SignedOut => {}
         }
         let (agent_id, presence) = (self.agent_id.clone(), force.presence());
         moment.tell(AgentFact::AgentForced { agent_id, presence, author, reason: reason.clone() });
         match force {
-            Force::Ready => self.choose_ready(moment),
+            Force::Ready => self.choose_ready(moment)?,
             Force::NotReady { reason, duration } => self.choose_not_ready(reason, duration, moment),
             Force::SignedOut if self.activity() == Activity::Talking => {
                 self.next = Some(Next::SignedOut { reason });
@@ -233,10 +169,18 @@ impl Agent {
         Ok(())
     }
 
-    fn choose_ready(&mut self, moment: &mut Moment<'_>) {
+    fn choose_ready(&mut self, moment: &mut Moment<'_>) -> Result<(), Rejection> {
+        self.present()?;
         self.next = None;
         self.missed_count = 0;
         self.become_ready(moment);
+        Ok(())
+    }
+
+    /// Nobody is ready whose desktop is gone, not by a supervisor's word either: the contact would meet an empty chair.
+    fn present(&self) -> Result<(), Rejection> {
+        let lost = self.session.as_ref().is_some_and(Session::lost);
+        if lost { Err(Rejection::SessionLost) } else { Ok(()) }
     }
 
     fn choose_not_ready(&mut self, reason: String, duration: Millis, moment: &mut Moment<'_>) {
@@ -288,7 +232,11 @@ impl Agent {
     pub(super) fn expire_presence(&mut self, moment: &mut Moment<'_>) {
         let Presence::NotReady { reason, until, limit } = &mut self.presence else { return };
         if *until == Some(moment.at) {
-            return self.become_ready(moment);
+            let lost = self.session.as_ref().is_some_and(Session::lost);
+            return match lost {
+                true => self.become_not_ready(REASON_LOST.to_owned(), Millis::ZERO, moment),
+                false => self.become_ready(moment),
+            };
         }
         if let Some(PauseLimit { length, .. }) = limit.take() {
             let (agent_id, reason) = (self.agent_id.clone(), reason.clone());

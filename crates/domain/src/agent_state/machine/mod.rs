@@ -8,10 +8,12 @@ use super::lease::{Holding, cell_of_resource};
 use super::reply::{Done, Rejection, Reply};
 use super::roster::Roster;
 use super::state::{Answer, OutboxFact, OutboxKey, State, Touched};
-use super::{ANSWER_COUNT_MAX, ANSWER_INDEX_SPAN, DEVICE_COUNT_MAX, OUTBOX_COUNT_MAX, REASON_RETIRED};
+use super::{
+    ANSWER_COUNT_MAX, ANSWER_INDEX_SPAN, DEVICE_COUNT_MAX, OUTBOX_COUNT_MAX, REASON_RETIRED, SESSION_LEASE,
+};
 use crate::facts::AgentFact;
 use crate::kernel::{StateHash, Timers};
-use crate::vocabulary::{AgentId, Cell, CommandId, ContactId, DeviceId, Timestamp};
+use crate::vocabulary::{AgentId, Cell, CommandId, ContactId, DeviceId, Millis, Timestamp};
 
 mod leases;
 mod reservations;
@@ -126,15 +128,23 @@ impl Machine {
     fn act(&mut self, turn: &mut Turn, action: Action) -> Reply {
         let now = self.state.now;
         match action {
-            Action::SignIn { agent_id, session_id, site_id } => {
+            Action::SignIn { agent_id, session_id, site_id, lease } => {
                 let cell = self.cell_of(&agent_id)?;
+                if lease > Millis::ZERO && !SESSION_LEASE.contains(&lease) {
+                    return Err(Rejection::TtlOutOfBounds);
+                }
                 let session_id = self.change(turn, &agent_id, now, |agent, moment| {
                     if agent.session.is_none() {
                         agent.cell = cell;
                     }
-                    agent.sign_in(session_id, site_id, moment)
+                    agent.sign_in(session_id, site_id, lease, moment)
                 })?;
                 Ok(Done::SignedIn { session_id })
+            }
+            Action::KeepSession { agent_id, session_id } => {
+                self.known(&agent_id)?;
+                let kept = self.change(turn, &agent_id, now, |agent, _| agent.keep_session(&session_id, now));
+                Ok(Done::SessionKept { expires_at: kept? })
             }
             Action::SignOut { agent_id, reason, client_sequence } => {
                 self.known(&agent_id)?;

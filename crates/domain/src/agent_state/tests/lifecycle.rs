@@ -28,8 +28,9 @@ fn commands() -> Vec<(&'static str, Action)> {
         ("SignIn", sign_in("anna")),
         (
             "SignIn, another session",
-            Action::SignIn { agent_id: agent("anna"), session_id: other, site_id: None },
+            Action::SignIn { agent_id: agent("anna"), session_id: other, site_id: None, lease: Millis::ZERO },
         ),
+        ("KeepSession", keep_session("anna")),
         ("GoReady", go_ready("anna")),
         ("GoNotReady", go_not_ready("anna", 60_000)),
         ("Force: ready", force("anna", Force::Ready)),

@@ -7,6 +7,7 @@ mod table_log;
 mod table_presence;
 mod table_reasons;
 mod table_reservations;
+mod table_sessions;
 mod table_steadiness;
 mod table_supervision;
 mod table_wrap_up;
@@ -154,8 +155,17 @@ fn acquire(resource: &str, holder: &str) -> Action {
 }
 
 fn sign_in(name: &str) -> Action {
-    let session_id = SessionId::from_name(name).unwrap();
-    Action::SignIn { agent_id: agent(name), session_id, site_id: None }
+    sign_in_for(name, 0)
+}
+
+/// With a lease.
+fn sign_in_for(name: &str, lease: i64) -> Action {
+    let (session_id, lease) = (SessionId::from_name(name).unwrap(), Millis(lease));
+    Action::SignIn { agent_id: agent(name), session_id, site_id: None, lease }
+}
+
+fn keep_session(name: &str) -> Action {
+    Action::KeepSession { agent_id: agent(name), session_id: SessionId::from_name(name).unwrap() }
 }
 
 fn sign_out(name: &str) -> Action {

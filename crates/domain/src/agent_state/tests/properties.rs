@@ -26,7 +26,7 @@ struct Move {
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let one = (0i64..4_000, 0u8..28, 0usize..3, any::<u8>(), 0u8..10, 0u8..8).prop_map(
+    let one = (0i64..4_000, 0u8..29, 0usize..3, any::<u8>(), 0u8..10, 0u8..8).prop_map(
         |(elapsed, what, who, which, stale, retry)| Move {
             elapsed,
             what,
@@ -48,7 +48,7 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
     };
     let outcome = OUTCOMES[it.which as usize % OUTCOMES.len()];
     match it.what {
-        0 => sign_in(name),
+        0 => sign_in_for(name, if it.which.is_multiple_of(2) { 1_000 + i64::from(it.which) * 50 } else { 0 }),
         1 => sign_out(name),
         2..=5 => go_ready(name),
         6 if it.stale => pause(name, "coffee", 0),
@@ -105,6 +105,7 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
         24 => unregister(name, if it.which.is_multiple_of(4) { "phone" } else { "d1" }),
         25 => force(name, if it.stale { Force::SignedOut } else { Force::Ready }),
         26 => force(name, if it.stale { Force::SignedOut } else { away(i64::from(it.which) * 50) }),
+        27 => keep_session(name),
         _ => Action::Expire,
     }
 }
@@ -143,6 +144,9 @@ fn invariants(machine: &Machine) {
         }
         if agent.reservation.is_some() || agent.wrap_up.is_some() {
             assert_eq!(agent.presence, Presence::Ready);
+        }
+        if agent.session.as_ref().is_some_and(Session::lost) {
+            assert_ne!(agent.activity(), Activity::Ready, "nobody is ready whose desktop is gone");
         }
         if let Some(deadline) = agent.next_deadline() {
             assert!(deadline > machine.state().now, "what is due has happened");
@@ -214,6 +218,7 @@ fn well_formed(machine: &Machine) {
                 assert!(it.wrap_up);
                 it.wrap_up = false;
             }
+            AgentFact::SessionLost { .. } => assert!(it.signed_in),
             AgentFact::PauseLimitExceeded { .. } => assert!(it.signed_in && !it.ready),
             AgentFact::AgentPresenceUnsteady { change_count, .. } => assert!(*change_count > 6),
             AgentFact::DeviceRegistered { device_id, .. } => drop(it.devices.insert(device_id.clone())),

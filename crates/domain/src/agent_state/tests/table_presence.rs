@@ -47,8 +47,12 @@ fn only_agents_of_the_directory_sign_in_and_only_once() {
         SignedIn { session_id: ses_anna }
     "#]],
     );
-    let other =
-        Action::SignIn { agent_id: agent("anna"), session_id: "ses_other".parse().unwrap(), site_id: None };
+    let other = Action::SignIn {
+        agent_id: agent("anna"),
+        session_id: "ses_other".parse().unwrap(),
+        site_id: None,
+        lease: Millis::ZERO,
+    };
     check(
         &ready(),
         (300, other),
