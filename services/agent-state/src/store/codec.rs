@@ -273,7 +273,8 @@ impl Wire for Next {
         }
     }
     fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
-        match if input.version < 3 { 1 } else { u8::get(input)? } {
+        let arm = if input.version < 3 { 1 } else { u8::get(input)? };
+        match arm {
             1 => Ok(Self::NotReady { reason: Wire::get(input)?, duration: Wire::get(input)? }),
             2 => Ok(Self::SignedOut { reason: Wire::get(input)? }),
             _ => Err(CodecError::Bad("Next")),

@@ -49,10 +49,11 @@ impl Agent {
         ttl: Millis,
         moment: &mut Moment<'_>,
     ) -> Result<SessionId, Rejection> {
-        let lease = (ttl > Millis::ZERO).then(|| SessionLease { ttl, expires_at: Some(moment.at + ttl) });
+        let leased = |ttl| SessionLease { ttl, expires_at: Some(moment.at + ttl) };
+        let lease = (ttl > Millis::ZERO).then(|| leased(ttl));
         match &mut self.session {
             Some(live) if live.session_id == session_id => {
-                live.lease = lease.or(live.lease);
+                live.lease = lease.or(live.lease.map(|it| leased(it.ttl)));
                 return Ok(session_id);
             }
             Some(live) => return Err(Rejection::AlreadySignedIn { session_id: live.session_id.clone() }),
