@@ -41,7 +41,7 @@ fn a_state_that_the_first_version_stored_is_read() {
     let state = stored();
     let does: Vec<Activity> = state.agents.values().map(|it| it.activity()).collect();
     use Activity::{NotReady, Reserved, SignedOut, Talking, WrapUp};
-    assert_eq!(does, [WrapUp, NotReady, NotReady, Talking, Reserved, NotReady, SignedOut]);
+    assert_eq!(does, [WrapUp, Talking, NotReady, Talking, Reserved, NotReady, SignedOut]);
     assert_eq!(state.feature_level, 0, "the rules that held then");
     assert_eq!(decode_state(&encode_state(&state)).unwrap(), state, "and is written and read as it is now");
 }
