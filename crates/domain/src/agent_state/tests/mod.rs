@@ -121,9 +121,13 @@ fn list_reasons() -> Action {
 
 /// One queue a policy.
 fn policies() -> Vec<(&'static str, QueuePolicy)> {
-    let main = QueuePolicy { wrap_up: Millis(5_000), miss_count_max: 2, ..QueuePolicy::default() };
+    let main = QueuePolicy {
+        wrap_up: Millis(5_000),
+        wrap_up_extension_max: Millis(3_000),
+        miss_count_max: 2,
+        ..QueuePolicy::default()
+    };
     let with = |wrap_up_mode| QueuePolicy { wrap_up_mode, ..main.clone() };
-    let extended = |policy| QueuePolicy { wrap_up_extension_max: Millis(3_000), ..policy };
     let coded = QueuePolicy { wrap_up_code_required: true, ..main.clone() };
     let open = QueuePolicy { wrap_up: Millis::ZERO, ..with(WrapUpMode::Mandatory) };
     vec![
@@ -133,14 +137,15 @@ fn policies() -> Vec<(&'static str, QueuePolicy)> {
             QueuePolicy {
                 miss_reason: "phone unattended".to_owned(),
                 miss_return: Millis(60_000),
+                wrap_up_extension_max: Millis::ZERO,
                 ..main.clone()
             },
         ),
         ("none", with(WrapUpMode::None)),
-        ("forced", extended(with(WrapUpMode::TimedForced))),
+        ("forced", with(WrapUpMode::TimedForced)),
         ("open", open),
         ("asked", with(WrapUpMode::OnRequest)),
-        ("coded", extended(coded)),
+        ("coded", coded),
         ("main", main),
     ]
 }

@@ -167,7 +167,7 @@ fn wrap_up_is_extended_up_to_the_queue_s_limit_altogether() {
     "#]],
     );
     check(
-        &wrapping_up(),
+        &wrapping_up_in("lenient"),
         (11_000, extend_wrap_up("anna", 1)),
         expect![[r#"
         rejected: wrap-up can be extended by 0 ms more at most
