@@ -209,10 +209,15 @@ impl Process {
     /// When it does not run.
     pub async fn kill(&self) -> Result<(), Failure> {
         self.signal(Signal::KILL)?;
+        self.gone().await;
+        Ok(())
+    }
+
+    /// Waits until it is gone.
+    pub async fn gone(&self) {
         while self.pid().is_some() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok(())
     }
 
     /// SIGTERM, and waits for its end. Gives its exit code, 0 when another program started it or it did not run, and
@@ -242,10 +247,15 @@ impl Process {
 
     /// CPU time it has used, user and system, in ms.
     pub fn cpu_ms(&self) -> Option<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?)).ok()?;
-        // Behind the name in parentheses: state is field 3, utime 14, stime 15, in ticks of 10 ms (proc(5)).
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-        Some(ticks * 10)
+        cpu_ms(self.pid()?)
     }
+}
+
+/// CPU time that a process has used, user and system, in ms; `None` when it does not run.
+pub(crate) fn cpu_ms(pid: impl fmt::Display) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Behind the name in parentheses: state is field 3, utime 14, stime 15, in ticks of 10 ms (proc(5)).
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(ticks * 10)
 }
