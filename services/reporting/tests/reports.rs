@@ -16,8 +16,8 @@ use trunkline_domain::facts::{
     RoutingFact, UsageUnit,
 };
 use trunkline_domain::vocabulary::{
-    AgentId, Cell, CompanyId, ContactEndCause, ContactId, ContractId, Currency, Epoch, EventId, ItemId,
-    LegId, Millis, Money, NodeId, OfferId, Party, PhoneNumber, QueueId, SessionId, Timestamp,
+    AgentId, Cell, CompanyId, ContactEndCause, ContactId, ContractId, Currency, DeviceId, Epoch, EventId,
+    ItemId, LegId, Millis, Money, NodeId, OfferId, Party, PhoneNumber, QueueId, SessionId, Timestamp,
 };
 use trunkline_proto::convert::WireFact;
 use trunkline_proto::reporting::v1::reporting_service_client::ReportingServiceClient;
@@ -205,6 +205,14 @@ impl Scribes {
         let session_id = SessionId::from_name("s").unwrap();
         agents.write(0, [AgentFact::AgentSignedIn { agent_id: agent(), session_id, site_id: None }]).await;
         agents.write(1_000, [AgentFact::AgentBecameReady { agent_id: agent() }]).await;
+        let phone = AgentFact::DeviceRegistered {
+            agent_id: agent(),
+            device_id: DeviceId::from_name("phone").unwrap(),
+            contact_uri: "sip:phone@127.0.0.1".to_owned(),
+            node_id: node(),
+            expires_at: Timestamp(i64::MAX),
+        };
+        agents.write(1_000, [phone]).await;
         Self {
             contacts: Scribe::open(log, "media/nod_n", 1).await,
             agents,
