@@ -12,6 +12,8 @@ const HOUR: Millis = Millis(3_600_000);
 const DAY: Millis = Millis(86_400_000);
 const PROMPT_LEN_MAX: usize = 100;
 const REASON_LEN_MAX: usize = 200;
+/// An agent chooses among them on a small screen, and every replica holds them all.
+const REASON_COUNT_MAX: usize = 100;
 
 impl Check<'_> {
     pub(super) fn operator(&mut self) {
@@ -20,14 +22,18 @@ impl Check<'_> {
         if let Err(why) = time_zone(&placed.wanted.time_zone) {
             self.problem(format!("{}.time_zone", placed.path), why.to_string());
         }
+        let count = placed.wanted.not_ready_reasons.len();
+        if count > REASON_COUNT_MAX {
+            let why = format!("{count} reasons are listed, at most {REASON_COUNT_MAX} can be");
+            self.problem(format!("{}.not_ready_reasons", placed.path), why);
+        }
         let mut seen = BTreeSet::new();
         for (index, NotReadyReason { reason, limit_ms }) in placed.wanted.not_ready_reasons.iter().enumerate()
         {
             let path = format!("{}.not_ready_reasons[{index}]", placed.path);
             self.span(format!("{path}.limit"), *limit_ms, Millis::ZERO, DAY);
-            if reason.trim().is_empty() || reason.len() > REASON_LEN_MAX {
-                let why = format!("a reason is a word of at most {REASON_LEN_MAX} bytes");
-                self.problem(format!("{path}.reason"), why);
+            if !reads(reason) {
+                self.problem(format!("{path}.reason"), reads_as());
             } else if !seen.insert(reason) {
                 self.problem(path, format!("reason `{reason}` is listed twice"));
             }
@@ -148,8 +154,8 @@ impl Check<'_> {
     fn misses(&mut self, path: &str, queue: &Queue) {
         let (reason, returns) = (format!("{path}.miss_reason"), format!("{path}.miss_return"));
         self.span(returns.clone(), queue.miss_return_ms, Millis::ZERO, DAY);
-        if queue.miss_reason.len() > REASON_LEN_MAX {
-            self.problem(reason.clone(), format!("a reason has at most {REASON_LEN_MAX} bytes"));
+        if !queue.miss_reason.is_empty() && !reads(&queue.miss_reason) {
+            self.problem(reason.clone(), reads_as());
         }
         let never = "an agent never becomes not ready here: miss_count_max is 0";
         if queue.miss_count_max == 0 && !queue.miss_reason.is_empty() {
@@ -245,4 +251,13 @@ impl Check<'_> {
             self.problem(path, format!("the company is in cell {company_cell}, the agent in cell {cell}"));
         }
     }
+}
+
+/// Whether a reason is a word that somebody can read, say and type again.
+fn reads(reason: &str) -> bool {
+    !reason.is_empty() && reason.trim() == reason && reason.len() <= REASON_LEN_MAX
+}
+
+fn reads_as() -> String {
+    format!("a reason is a word of at most {REASON_LEN_MAX} bytes, without blanks around it")
 }
