@@ -78,6 +78,7 @@ fn every_fact_has_its_line() {
         AgentBecameNotReady: agt_anna is not ready until 12:30:00.000: lunch
         AgentBecameNotReady.bare: agt_anna is not ready: missed_offers
         AgentForced: agt_anna forced signed out: left without signing out
+        AgentForced.away: agt_anna forced not ready (training for 900 s): fire drill
         AgentPresenceUnsteady: agt_anna changed its presence 7 times since 11:59:42.000
         PauseLimitExceeded: agt_anna is not ready for longer than 1800 s: lunch
         SessionLost: desktop of agt_anna is gone

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use trunkline_domain::agent_state::{
-    Action, Command, Device, FEATURE_LEVEL, Force, Machine, QueuePolicy, Roster, Stage, Wish,
+    Action, Command, Device, FEATURE_LEVEL, Force, Machine, QueuePolicy, Roster, Said, Stage, Wish,
 };
 use trunkline_domain::facts::{AgentFact, ReleaseOutcome, WrapUpMode};
 use trunkline_domain::kernel::Projection;
@@ -104,11 +104,11 @@ impl World {
                 lease: if which < 100 { Millis::ZERO } else { Millis(1_000) + span },
             },
             (1, _) if which < 60 => {
-                Action::SignOut { agent_id, reason: "home".to_owned(), client_sequence: 0 }
+                Action::SignOut { agent_id, reason: "home".to_owned(), said: Said::default() }
             }
             (1, _) => Action::KeepSession { agent_id, session_id: SessionId::from_name(name).unwrap() },
-            (2..=4, _) => Action::GoReady { agent_id, client_sequence: 0 },
-            (5, _) => Action::GoNotReady { agent_id, reason, duration: span, client_sequence: 0 },
+            (2..=4, _) => Action::GoReady { agent_id, said: Said::default() },
+            (5, _) => Action::GoNotReady { agent_id, reason, duration: span, said: Said::default() },
             (6, _) => {
                 let force = match which % 3 {
                     0 => Force::Ready,
@@ -119,9 +119,9 @@ impl World {
                 Action::ForcePresence { agent_id, force, author, reason }
             }
             (7, _) => match which % 3 {
-                0 => Action::RequestWrapUp { agent_id },
-                1 => Action::ExtendWrapUp { agent_id, span },
-                _ => Action::FinishWrapUp { agent_id, code: String::new() },
+                0 => Action::RequestWrapUp { agent_id, offer_id: None },
+                1 => Action::ExtendWrapUp { agent_id, offer_id: None, span },
+                _ => Action::FinishWrapUp { agent_id, offer_id: None, code: String::new() },
             },
             (8..=12, None) => {
                 let mode = WrapUpMode::ALL[which as usize % WrapUpMode::ALL.len()];

@@ -7,12 +7,12 @@ use crate::agent_state::v1::ReservationOutcome;
 use crate::agents::v1 as wire;
 
 facts! {
-    AgentFact as agent_fact, body Agents, schema version 1;
+    AgentFact as agent_fact, body Agents, schema version 2 by version_of;
     AgentSignedIn { agent_id, session_id, site_id }
     AgentSignedOut { agent_id, session_id, reason }
     AgentBecameReady { agent_id }
     AgentBecameNotReady { agent_id, reason | until as until_ms }
-    AgentForced { agent_id, presence, author, reason }
+    AgentForced { agent_id, presence, author, reason, not_ready_reason, duration_ms }
     AgentPresenceUnsteady { agent_id, change_count | since as since_ms }
     PauseLimitExceeded { agent_id, reason, limit_ms }
     SessionLost { agent_id, session_id }
@@ -31,6 +31,11 @@ facts! {
     LeaseGranted { resource, holder, epoch, address | expires_at as expires_at_ms }
     LeaseLapsed { resource, holder, epoch }
     LeaseReleased { resource, holder, epoch }
+}
+
+/// Version 2: wrap-up may have no end. A reader before it would take the missing one for the beginning of Unix time.
+fn version_of(fact: &AgentFact) -> u32 {
+    if matches!(fact, AgentFact::WrapUpStarted { ends_at: None, .. }) { 2 } else { 1 }
 }
 
 values!(ForcedPresence as wire::ForcedPresence [Ready, NotReady, SignedOut]);

@@ -9,7 +9,7 @@ use super::{DecodeError, Field};
 use crate::directory::v1 as wire;
 
 facts! {
-    DirectoryFact as directory_fact, body Directory, schema version 1;
+    DirectoryFact as directory_fact, body Directory, schema version 2 by version_of;
     RevisionApplied { revision, author, source_sha256 | effective_at as effective_at_ms }
     DefinitionRetired { kind, key }
     ;
@@ -24,6 +24,12 @@ facts! {
     ContractDefined(contract)
     ApiKeyDefined(api_key)
     BlocklistEntryDefined(blocklist_entry)
+}
+
+/// Version 2: wrap-up has a mode. A reader before it would take every queue's for timed.
+fn version_of(fact: &DirectoryFact) -> u32 {
+    let moded = matches!(fact, DirectoryFact::QueueDefined(it) if it.wrap_up_mode != WrapUpMode::Timed);
+    if moded { 2 } else { 1 }
 }
 
 message!(Operator { operator_id, name, time_zone, not_ready_reasons });

@@ -3,10 +3,10 @@
 //! In a list of fields, those before the bar have the same name on both sides; behind it, `core as wire` renames.
 
 /// All facts of one log: `Name { fields | core as wire; core as wire }`, and below the bar the facts that hold one
-/// definition. Behind the semicolon stand times that are zero on the wire when there are none.
+/// definition. `by` names a function that gives a fact's own version, where not every fact needs the log's. Behind the semicolon stand times that are zero on the wire when there are none.
 macro_rules! facts {
     (
-        $core:ident as $oneof:ident, body $body:ident, schema version $version:literal;
+        $core:ident as $oneof:ident, body $body:ident, schema version $version:literal $(by $version_of:ident)?;
         $($arm:ident {
             $($same:ident),* $(| $($ours:ident as $theirs:ident),*)? $(; $($if_any:ident as $or_zero:ident),*)?
         })*
@@ -14,6 +14,10 @@ macro_rules! facts {
     ) => {
         impl $crate::convert::meta::FactBody for $core {
             const SCHEMA_VERSION: u32 = $version;
+
+            $(fn schema_version(&self) -> u32 {
+                $version_of(self)
+            })?
 
             fn to_body(&self) -> $crate::envelope::v1::fact::Body {
                 let fact = match self {

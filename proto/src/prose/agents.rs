@@ -1,6 +1,7 @@
 //! The agents log as prose.
 
 use trunkline_domain::facts::AgentFact as Fact;
+use trunkline_domain::vocabulary::Millis;
 
 use super::{clock, seconds, short, words};
 
@@ -18,8 +19,13 @@ pub(super) fn agent(fact: &Fact) -> String {
             Some(until) => format!("{} is not ready until {}: {reason}", short(agent_id), clock(*until)),
             None => format!("{} is not ready: {reason}", short(agent_id)),
         },
-        Fact::AgentForced { agent_id, presence, reason, .. } => {
-            format!("{} forced {}: {reason}", short(agent_id), words(presence.as_str()))
+        Fact::AgentForced { agent_id, presence, reason, not_ready_reason, duration_ms, .. } => {
+            let what = match (not_ready_reason.as_str(), *duration_ms) {
+                ("", _) => String::new(),
+                (word, Millis::ZERO) => format!(" ({word})"),
+                (word, duration) => format!(" ({word} for {})", seconds(duration)),
+            };
+            format!("{} forced {}{what}: {reason}", short(agent_id), words(presence.as_str()))
         }
         Fact::AgentPresenceUnsteady { agent_id, change_count, since } => {
             format!("{} changed its presence {change_count} times since {}", short(agent_id), clock(*since))

@@ -261,7 +261,7 @@ pub async fn keep(config: &Config, consensus: &Consensus, component: &Component)
             Began { at: Instant::now(), told: clocks.now(), wall: clocks.wall(), waited: started.elapsed() };
         let grace = if clocks.trust().waits() { GRACE } else { ANSWER_TIME_MAX };
         let told = asker.ask_all(&others, grace).await;
-        let offsets = told.iter().map(|it| it.offset).collect();
+        let offsets = told.iter().map(|(_, it)| it.offset).collect();
         let compared = Compared { offsets, voter_count: others.len() + 1 };
         let before = clocks.compared(&compared, &began);
         let now = clocks.trust();

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use prost::Message;
 use tonic::Status;
 use trunkline_domain::agent_state::{
-    Action, Command, Device, Done, FEATURE_LEVEL, Force, QueuePolicy, Rejection, Roster, Wish, WishAnswer,
+    Action, Command, Device, Done, FEATURE_LEVEL, Force, QueuePolicy, Rejection, Roster, Said, Wish,
+    WishAnswer,
 };
 use trunkline_domain::vocabulary::{Cell, Epoch, IdError, Millis, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
@@ -81,7 +82,7 @@ pub fn command(logged: api::LoggedCommand) -> Result<Command, DoorError> {
 fn read(action: Logged) -> Result<(String, Action), DoorError> {
     Ok(match action {
         Logged::SignIn(it) => {
-            let site_id = if it.site_id.is_empty() { None } else { Some(id(&it.site_id, "site_id")?) };
+            let site_id = if_said(&it.site_id, "site_id")?;
             let session_id = id(&it.session_id, "session_id")?;
             let (agent_id, lease) = (id(&it.agent_id, "agent_id")?, span(it.lease_ms, "lease_ms")?);
             (it.command_id, Action::SignIn { agent_id, session_id, site_id, lease })
@@ -92,36 +93,39 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
         }
         Logged::SignOut(it) => {
             let reason = text(it.reason, "reason", REASON_LEN_MAX)?;
-            let (agent_id, client_sequence) = (id(&it.agent_id, "agent_id")?, it.client_sequence);
-            (it.command_id, Action::SignOut { agent_id, reason, client_sequence })
+            let agent_id = id(&it.agent_id, "agent_id")?;
+            let said = said(&it.session_id, it.client_sequence)?;
+            (it.command_id, Action::SignOut { agent_id, reason, said })
         }
         Logged::GoReady(it) => {
-            let (agent_id, client_sequence) = (id(&it.agent_id, "agent_id")?, it.client_sequence);
-            (it.command_id, Action::GoReady { agent_id, client_sequence })
+            let agent_id = id(&it.agent_id, "agent_id")?;
+            let said = said(&it.session_id, it.client_sequence)?;
+            (it.command_id, Action::GoReady { agent_id, said })
         }
         Logged::GoNotReady(it) => {
             let agent_id = id(&it.agent_id, "agent_id")?;
             let reason = required(it.reason, "reason", REASON_LEN_MAX)?;
             let duration = span(it.duration_ms, "duration_ms")?;
-            let client_sequence = it.client_sequence;
-            (it.command_id, Action::GoNotReady { agent_id, reason, duration, client_sequence })
+            let said = said(&it.session_id, it.client_sequence)?;
+            (it.command_id, Action::GoNotReady { agent_id, reason, duration, said })
         }
         Logged::ForcePresence(it) => (it.command_id.clone(), force(it)?),
         Logged::RequestWrapUp(it) => {
-            (it.command_id, Action::RequestWrapUp { agent_id: id(&it.agent_id, "agent_id")? })
+            let (agent_id, offer_id) = (id(&it.agent_id, "agent_id")?, if_said(&it.offer_id, "offer_id")?);
+            (it.command_id, Action::RequestWrapUp { agent_id, offer_id })
         }
         Logged::FinishWrapUp(it) => {
-            let agent_id = id(&it.agent_id, "agent_id")?;
-            let code = text(it.wrap_up_code, "wrap_up_code", CODE_LEN_MAX)?;
-            (it.command_id, Action::FinishWrapUp { agent_id, code })
+            let (agent_id, offer_id) = (id(&it.agent_id, "agent_id")?, if_said(&it.offer_id, "offer_id")?);
+            let code = text(it.wrap_up_code, "wrap_up_code", CODE_LEN_MAX)?.trim().to_owned();
+            (it.command_id, Action::FinishWrapUp { agent_id, offer_id, code })
         }
         Logged::ExtendWrapUp(it) => {
-            let agent_id = id(&it.agent_id, "agent_id")?;
+            let (agent_id, offer_id) = (id(&it.agent_id, "agent_id")?, if_said(&it.offer_id, "offer_id")?);
             let span = span(it.by_ms, "by_ms")?;
             if span == Millis::ZERO {
                 return Err(DoorError::Field { field: "by_ms", problem: "is missing" });
             }
-            (it.command_id, Action::ExtendWrapUp { agent_id, span })
+            (it.command_id, Action::ExtendWrapUp { agent_id, offer_id, span })
         }
         Logged::RegisterDevice(it) => {
             let device = Device {
@@ -259,6 +263,22 @@ fn wish(it: api::ReservationWish) -> Result<Wish, DoorError> {
     })
 }
 
+/// Which of a client's words a command is. A count means nothing outside its session.
+fn said(session_id: &str, sequence: u64) -> Result<Said, DoorError> {
+    let session_id = if_said(session_id, "session_id")?;
+    if sequence > 0 && session_id.is_none() {
+        return Err(DoorError::Field { field: "session_id", problem: "is missing beside client_sequence" });
+    }
+    Ok(Said { session_id, sequence })
+}
+
+fn if_said<T: std::str::FromStr<Err = IdError>>(
+    text: &str,
+    field: &'static str,
+) -> Result<Option<T>, DoorError> {
+    if text.is_empty() { Ok(None) } else { id(text, field).map(Some) }
+}
+
 fn id<T: std::str::FromStr<Err = IdError>>(text: &str, field: &'static str) -> Result<T, DoorError> {
     text.parse().map_err(|source| DoorError::Id { field, source })
 }
@@ -354,6 +374,7 @@ impl Refusal for Refused<'_> {
             }
             Rejection::NotSignedIn
             | Rejection::WrongSession { .. }
+            | Rejection::WrongOffer { .. }
             | Rejection::SessionLost
             | Rejection::OutOfOrder { .. }
             | Rejection::SignOutForced

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use trunkline_domain::agent_state::{FEATURE_LEVEL, QueuePolicy, Reply, Roster};
+use trunkline_domain::agent_state::{QueuePolicy, Reply, Roster};
 use trunkline_domain::directory::Directory;
 use trunkline_domain::facts::DirectoryFact;
 use trunkline_domain::kernel::Projection;
@@ -18,10 +18,12 @@ use trunkline_runtime::health::Component;
 use trunkline_runtime::mint::Mint;
 
 use crate::outbox::{Outbox, OutboxError};
-use crate::raft::{ANSWER_TIME_MAX, Asker, Consensus, ProposeError};
+use crate::raft::{ANSWER_TIME_MAX, Asker, Consensus, ProposeError, Told};
 
 /// The pause before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// After so many pauses it is told for whom newer rules wait; a group that has just begun is complete before.
+const PATIENCE: u32 = 20;
 
 /// One term in which this replica leads.
 pub struct Leading {
@@ -77,26 +79,33 @@ impl Leading {
         }
     }
 
-    /// Makes the newest rules hold once every voter's program knows them: one that does not would stop at the command,
-    /// and so would the group if that were a majority.
+    /// Makes the newest rules hold once every voter takes part in them: one whose program does not know them would stop at the
+    /// command, and so would the group if that were a majority.
     async fn raise_feature_level(&self) {
+        let wanted = self.consensus.feature_level_max();
         let mut asker = Asker::new(&self.consensus);
-        while self.consensus.feature_level() < FEATURE_LEVEL {
+        let mut waited = 0;
+        while self.consensus.feature_level() < wanted {
             let others = self.consensus.others().unwrap_or_default();
             let told = asker.ask_all(&others, ANSWER_TIME_MAX).await;
-            let known = told.iter().filter(|it| it.feature_level >= FEATURE_LEVEL).count() == others.len();
-            let raise =
-                api::FeatureLevelRaise { command_id: self.command_id(), feature_level: FEATURE_LEVEL };
-            match known {
-                true => match self.propose(Logged::FeatureLevelRaise(raise)).await {
-                    Ok(_) => tracing::info!(feature_level = FEATURE_LEVEL, "newer rules hold"),
-                    Err(error) => {
-                        tracing::debug!(%error, "newer rules were not taken");
-                        tokio::time::sleep(PAUSE).await;
+            let behind = behind(&others, &told, wanted);
+            if behind.is_empty() {
+                let raise = api::FeatureLevelRaise { command_id: self.command_id(), feature_level: wanted };
+                match self.propose(Logged::FeatureLevelRaise(raise)).await {
+                    Ok(_) => {
+                        tracing::info!(feature_level = wanted, "newer rules hold");
+                        continue;
                     }
-                },
-                false => tokio::time::sleep(PAUSE).await,
+                    Err(error) => tracing::debug!(%error, "newer rules were not taken"),
+                }
+            } else {
+                waited += 1;
+                if waited == PATIENCE {
+                    let voters = behind.join(", ");
+                    tracing::warn!(feature_level = wanted, voters, "newer rules wait for some voters");
+                }
             }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -168,22 +177,25 @@ impl Leading {
         }
     }
 
-    /// Proposes the roster if the machine has another; says whether it has it now.
+    /// Proposes the roster if the machine has another; says whether it has all of it now. While a voter does not know all that
+    /// the directory says, it is what the level in force can carry: whoever holds the level back, or is down for a day, must not
+    /// keep new agents out.
     async fn define(&self, directory: &Directory, now: Timestamp) -> bool {
-        let roster = roster(directory, now, self.log.cell_count());
+        let wanted = roster(directory, now, self.log.cell_count());
+        let carried = wanted.at_level(self.consensus.feature_level());
+        let whole = carried == wanted;
         {
             let view = self.consensus.machine().view();
             let known = &view.machine.state().roster;
-            if roster == *known || roster.revision < known.revision {
+            if carried.revision < known.revision {
                 return true;
             }
+            if carried == *known {
+                return whole;
+            }
         }
-        if roster.feature_level() > self.consensus.feature_level() {
-            tracing::debug!("a voter's program does not know all that the directory says yet");
-            return false;
-        }
-        match self.propose(define_roster(self.command_id(), &roster)).await {
-            Ok(Ok(_)) => true,
+        match self.propose(define_roster(self.command_id(), &carried)).await {
+            Ok(Ok(_)) => whole,
             Ok(Err(rejection)) => {
                 tracing::error!(%rejection, "roster was rejected");
                 true
@@ -194,6 +206,16 @@ impl Leading {
             }
         }
     }
+}
+
+/// The voters that do not take part in rules of a level, each with why.
+fn behind(voters: &[String], told: &[(String, Told)], level: u32) -> Vec<String> {
+    let why = |voter: &String| match told.iter().find(|(address, _)| address == voter) {
+        Some((_, told)) if told.feature_level >= level => None,
+        Some((_, told)) => Some(format!("{voter} takes part up to level {}", told.feature_level)),
+        None => Some(format!("{voter} does not tell")),
+    };
+    voters.iter().filter_map(why).collect()
 }
 
 /// What the machine needs of the directory as of an instant. Agents of a cell that no log has are left out.
@@ -245,4 +267,31 @@ fn define_roster(command_id: String, roster: &Roster) -> Logged {
         queues: roster.queues.iter().map(queue).collect::<Vec<_>>(),
         reasons: roster.reasons.iter().map(reason).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::Role;
+
+    #[test]
+    fn newer_rules_wait_for_whoever_does_not_know_them_or_does_not_tell() {
+        let voters = ["a:1", "b:2", "c:3"].map(str::to_owned);
+        let told = |address: &str, feature_level| {
+            let told = Told {
+                offset: Millis::ZERO,
+                term: 1,
+                role: Role::Follower,
+                leader: None,
+                applied_index: 1,
+                state_hash: String::new(),
+                feature_level,
+            };
+            (address.to_owned(), told)
+        };
+        let some = [told("b:2", 2), told("a:1", 1)];
+        assert_eq!(behind(&voters, &some, 2), ["a:1 takes part up to level 1", "c:3 does not tell"]);
+        let all = [told("c:3", 2), told("a:1", 2), told("b:2", 3)];
+        assert_eq!(behind(&voters, &all, 2), [""; 0]);
+    }
 }

@@ -4,7 +4,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
-use trunkline_domain::agent_state::{Activity, Agent, Done, Presence, State};
+use trunkline_domain::agent_state::{Activity, Agent, Done, Next, Presence, State};
 use trunkline_domain::vocabulary::AgentId;
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::agent_state_service_server::AgentStateService;
@@ -47,8 +47,8 @@ impl Service {
             return Err(status_of(RejectionKind::InvalidArgument, "UNKNOWN_CELL", message));
         }
         if command.action.feature_level() > self.consensus.feature_level() {
-            let message = "not every voter's program knows this command yet";
-            return Err(status_of(RejectionKind::Unavailable, "FEATURE_LEVEL", message));
+            let message = "not every voter takes part in the rules of this command yet";
+            return Err(status_of(RejectionKind::FailedPrecondition, "FEATURE_LEVEL", message));
         }
         let (outcome, answer) = match self.consensus.propose(logged).await {
             Ok(Ok(done)) => ("done", Ok(done)),
@@ -118,8 +118,9 @@ impl AgentStateService for Service {
             request.session_id = self.mint.session().to_string();
         }
         match self.ask("sign_in", traceparent, Logged::SignIn(request)).await? {
-            Done::SignedIn { session_id } => {
-                Ok(Response::new(api::SignInResponse { session_id: session_id.to_string() }))
+            Done::SignedIn { session_id, client_sequence } => {
+                let session_id = session_id.to_string();
+                Ok(Response::new(api::SignInResponse { session_id, client_sequence }))
             }
             other => Err(door::unexpected(&other)),
         }
@@ -198,7 +199,8 @@ impl AgentStateService for Service {
         let state = view.machine.state();
         let agents = all_agents(state);
         let raft_index = view.last_applied.map_or(0, |log_id| log_id.index);
-        Ok(Response::new(api::ListAgentsResponse { agents, raft_index }))
+        let feature_level = state.feature_level;
+        Ok(Response::new(api::ListAgentsResponse { agents, raft_index, feature_level }))
     }
 
     type WatchAgentsStream = BoxStream<'static, Result<api::WatchAgentsResponse, Status>>;
@@ -310,10 +312,23 @@ pub(crate) fn agent_view(agent: &Agent) -> api::AgentView {
         Activity::Talking => api::AgentActivity::Talking,
         Activity::WrapUp => api::AgentActivity::WrapUp,
     };
-    let reason = match (&agent.session, &agent.presence) {
-        (Some(_), Presence::NotReady { reason, .. }) => reason.clone(),
-        _ => String::new(),
+    let (reason, until) = match (&agent.session, &agent.presence) {
+        (Some(_), Presence::NotReady { reason, until, .. }) => (reason.clone(), *until),
+        _ => (String::new(), None),
     };
+    let next = agent.next.as_ref().map(|next| match next {
+        Next::NotReady { reason, duration } => api::NextPresence {
+            presence: api::PresenceWanted::NotReady.into(),
+            reason: reason.clone(),
+            duration_ms: duration.0,
+        },
+        Next::SignedOut { reason } => api::NextPresence {
+            presence: api::PresenceWanted::SignedOut.into(),
+            reason: reason.clone(),
+            duration_ms: 0,
+        },
+    });
+    let wrap_up_ends_at = agent.wrap_up.as_ref().and_then(|it| it.ends_at);
     let contact = agent.reservation.as_ref().map(|it| &it.wish.contact_id);
     let contact = contact.or(agent.wrap_up.as_ref().map(|it| &it.contact_id));
     api::AgentView {
@@ -324,6 +339,11 @@ pub(crate) fn agent_view(agent: &Agent) -> api::AgentView {
         contact_id: contact.map(ToString::to_string).unwrap_or_default(),
         session_id: agent.session.as_ref().map(|it| it.session_id.to_string()).unwrap_or_default(),
         device_uri: agent.device().map(|it| it.contact_uri.clone()).unwrap_or_default(),
+        reachable: agent.reachable(),
+        lost: agent.lost(),
+        until_ms: until.map_or(0, |at| at.0),
+        next,
+        wrap_up_ends_at_ms: wrap_up_ends_at.map_or(0, |at| at.0),
     }
 }
 

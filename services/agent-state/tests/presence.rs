@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use trunkline_agent_state::Config;
 use trunkline_agent_state::store::Store;
 use trunkline_agent_state::store::snapshot::{decode_state, encode_state};
+use trunkline_domain::agent_state::FEATURE_LEVEL;
 use trunkline_domain::vocabulary::Millis;
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::directory::v1::{NotReadyReason, WrapUpMode};
@@ -36,7 +37,7 @@ fn rich_roster() -> api::DefineRosterRequest {
 }
 
 fn go(client_sequence: u64) -> api::GoReadyRequest {
-    api::GoReadyRequest { client_sequence, ..go_ready(ANNA) }
+    api::GoReadyRequest { client_sequence, session_id: "ses_anna".to_owned(), ..go_ready(ANNA) }
 }
 
 fn pause(reason: &str, client_sequence: u64) -> api::GoNotReadyRequest {
@@ -44,6 +45,7 @@ fn pause(reason: &str, client_sequence: u64) -> api::GoNotReadyRequest {
         agent_id: ANNA.to_owned(),
         reason: reason.to_owned(),
         client_sequence,
+        session_id: "ses_anna".to_owned(),
         ..Default::default()
     }
 }
@@ -105,6 +107,7 @@ async fn what_desktop_and_supervisor_ask_is_done_or_refused_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let log = open_log(&dir.path().join("log"));
     let replica = Replica::start(dir.path(), log.clone(), Config::default(), 1_000).ready().await;
+    let replica = replica.newest_rules().await;
     let (media, token) = talking(&replica).await;
     let client = &replica.client;
 
@@ -112,19 +115,36 @@ async fn what_desktop_and_supervisor_ask_is_done_or_refused_with_its_reason() {
     client.go_not_ready(pause("coffee", 2)).await.unwrap();
     client.go_not_ready(pause("coffee", 2)).await.unwrap();
     refused(client.go_ready(go(1)).await, Code::FailedPrecondition, "OUT_OF_ORDER");
+    refused(client.go_ready(go(2)).await, Code::FailedPrecondition, "OUT_OF_ORDER");
+    let nowhere = api::GoReadyRequest { session_id: String::new(), ..go(3) };
+    refused(client.go_ready(nowhere).await, Code::InvalidArgument, "INVALID_ARGUMENT");
+    let elsewhere = api::GoReadyRequest { session_id: "ses_other".to_owned(), ..go(3) };
+    refused(client.go_ready(elsewhere).await, Code::FailedPrecondition, "WRONG_SESSION");
+    let again = api::SignInRequest { session_id: "ses_anna".to_owned(), ..sign_in(ANNA) };
+    assert_eq!(client.sign_in(again).await.unwrap().client_sequence, 2);
     assert_eq!(client.keep_session(keep("ses_anna")).await.unwrap().expires_at_ms, 31_000);
     refused(client.keep_session(keep("ses_other")).await, Code::FailedPrecondition, "WRONG_SESSION");
 
     let ask = api::RequestWrapUpRequest { agent_id: ANNA.to_owned(), ..Default::default() };
+    let other = api::RequestWrapUpRequest { offer_id: "ofr_other".to_owned(), ..ask.clone() };
+    refused(client.request_wrap_up(other).await, Code::FailedPrecondition, "WRONG_OFFER");
     client.request_wrap_up(ask.clone()).await.unwrap();
     let completed = release(ANNA, "one", token, media, api::ReservationOutcome::Completed);
     client.release_reservation(completed).await.unwrap();
     refused(client.request_wrap_up(ask).await, Code::FailedPrecondition, "NOT_TALKING");
     assert_eq!(client.extend_wrap_up(extend(2_000)).await.unwrap().ends_at_ms, 8_000);
+    let views = client.list_agents(api::ListAgentsRequest {}).await.unwrap().agents;
+    assert_eq!((views[0].activity(), views[0].wrap_up_ends_at_ms), (api::AgentActivity::WrapUp, 8_000));
+    let next = views[0].next.as_ref().unwrap();
+    assert_eq!((next.presence(), next.reason.as_str()), (api::PresenceWanted::NotReady, "coffee"));
     let longer = client.extend_wrap_up(extend(2_000)).await;
     refused(longer, Code::FailedPrecondition, "WRAP_UP_EXTENSION_TOO_LONG");
     refused(client.extend_wrap_up(extend(0)).await, Code::InvalidArgument, "INVALID_ARGUMENT");
-    refused(client.finish_wrap_up(finish("")).await, Code::FailedPrecondition, "WRAP_UP_CODE_REQUIRED");
+    for none in ["", " ", "\t "] {
+        refused(client.finish_wrap_up(finish(none)).await, Code::FailedPrecondition, "WRAP_UP_CODE_REQUIRED");
+    }
+    let other = api::FinishWrapUpRequest { offer_id: "ofr_other".to_owned(), ..finish("sold") };
+    refused(client.finish_wrap_up(other).await, Code::FailedPrecondition, "WRONG_OFFER");
     client.finish_wrap_up(finish("sold")).await.unwrap();
 
     use api::PresenceWanted::{NotReady, Ready, SignedOut, Unspecified};
@@ -171,6 +191,7 @@ async fn a_restart_forgets_nothing_of_a_session_in_the_middle_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let log = open_log(&dir.path().join("log"));
     let replica = Replica::start(dir.path(), log.clone(), Config::default(), 1_000).ready().await;
+    let replica = replica.newest_rules().await;
     talking(&replica).await;
     let client = &replica.client;
     client.go_not_ready(pause("lunch", 7)).await.unwrap();
@@ -180,12 +201,26 @@ async fn a_restart_forgets_nothing_of_a_session_in_the_middle_of_it() {
     let ben = api::SignInRequest { lease_ms: 1_000, ..sign_in("agt_ben") };
     client.sign_in(ben).await.unwrap();
     client
-        .go_not_ready(api::GoNotReadyRequest { agent_id: "agt_ben".to_owned(), ..pause("lunch", 0) })
+        .go_not_ready(api::GoNotReadyRequest {
+            agent_id: "agt_ben".to_owned(),
+            session_id: String::new(),
+            ..pause("lunch", 0)
+        })
         .await
         .unwrap();
     replica.hand.advance(Millis(2_000));
-    let ready = api::GoReadyRequest { agent_id: "agt_ben".to_owned(), ..go(0) };
+    let ready = go_ready("agt_ben");
     refused(client.go_ready(ready.clone()).await, Code::FailedPrecondition, "SESSION_LOST");
+    let views = client.list_agents(api::ListAgentsRequest {}).await.unwrap();
+    assert_eq!(views.feature_level, FEATURE_LEVEL);
+    let (anna, ben) = (&views.agents[0], &views.agents[1]);
+    assert_eq!((anna.reachable, anna.lost, ben.reachable, ben.lost), (true, false, false, true));
+    let next = anna.next.as_ref().unwrap();
+    assert_eq!(
+        (next.presence(), next.reason.as_str()),
+        (api::PresenceWanted::SignedOut, "left without a word")
+    );
+    assert_eq!((ben.reason.as_str(), ben.until_ms, ben.next.as_ref()), ("lunch", 0, None));
     replica.stop().await;
 
     {

@@ -110,6 +110,7 @@ impl Single {
 
     fn action_of_agent(&self, agent: u32, call: AgentCall) -> Action {
         let (agent_id, node_id) = (agent_id(agent), NodeId::parse("nod_m").unwrap());
+        let said = core::Said::default();
         match call {
             AgentCall::SignIn { session } => Action::SignIn {
                 agent_id,
@@ -117,13 +118,13 @@ impl Single {
                 site_id: None,
                 lease: Millis::ZERO,
             },
-            AgentCall::SignOut => Action::SignOut { agent_id, reason: String::new(), client_sequence: 0 },
-            AgentCall::GoReady => Action::GoReady { agent_id, client_sequence: 0 },
+            AgentCall::SignOut => Action::SignOut { agent_id, reason: String::new(), said },
+            AgentCall::GoReady => Action::GoReady { agent_id, said },
             AgentCall::GoNotReady { reason } => {
                 let (reason, duration) = (named("r", reason), Millis::ZERO);
-                Action::GoNotReady { agent_id, reason, duration, client_sequence: 0 }
+                Action::GoNotReady { agent_id, reason, duration, said }
             }
-            AgentCall::FinishWrapUp => Action::FinishWrapUp { agent_id, code: String::new() },
+            AgentCall::FinishWrapUp => Action::FinishWrapUp { agent_id, offer_id: None, code: String::new() },
             AgentCall::Reserve { offer } => {
                 let wish = core::Wish {
                     offer_id: named("ofr_", offer).parse().unwrap(),
@@ -214,7 +215,7 @@ fn action_of_lease(client: u32, lease: u32, call: LeaseCall) -> Action {
 
 fn translated(reply: core::Reply) -> Reply {
     match reply {
-        Ok(Done::SignedIn { session_id } | Done::SignedOut { session_id }) => {
+        Ok(Done::SignedIn { session_id, .. } | Done::SignedOut { session_id }) => {
             Reply::Session(mark("ses_", session_id.as_str()))
         }
         Ok(Done::Reserved { answers }) => match &answers[0].granted {

@@ -47,15 +47,15 @@ pub enum Action {
         agent_id: AgentId,
         /// Why, for the timesheet.
         reason: String,
-        /// The client's own count of what it said in this session; zero when it does not count.
-        client_sequence: u64,
+        /// Which of the client's words it is.
+        said: Said,
     },
     /// Takes contacts from now on, or after the contact or wrap-up under way.
     GoReady {
         /// Who.
         agent_id: AgentId,
-        /// The client's own count of what it said in this session; zero when it does not count.
-        client_sequence: u64,
+        /// Which of the client's words it is.
+        said: Said,
     },
     /// Takes no contacts from now on, or from the end of the contact and wrap-up under way.
     GoNotReady {
@@ -65,8 +65,8 @@ pub enum Action {
         reason: String,
         /// How long, counted from when it takes effect; zero until said otherwise.
         duration: Millis,
-        /// The client's own count of what it said in this session; zero when it does not count.
-        client_sequence: u64,
+        /// Which of the client's words it is.
+        said: Said,
     },
     /// A supervisor decides for the agent; what is said is taken as if the agent had said it, but for a live contact.
     ForcePresence {
@@ -83,11 +83,15 @@ pub enum Action {
     RequestWrapUp {
         /// Who.
         agent_id: AgentId,
+        /// The offer it talks under; any when it does not say.
+        offer_id: Option<OfferId>,
     },
     /// Ends after-contact work before its deadline.
     FinishWrapUp {
         /// Who.
         agent_id: AgentId,
+        /// The offer whose conversation ended; any when it does not say.
+        offer_id: Option<OfferId>,
         /// What the contact came to, as a word of the queue's; may be empty where the queue does not ask for it.
         code: String,
     },
@@ -95,6 +99,8 @@ pub enum Action {
     ExtendWrapUp {
         /// Who.
         agent_id: AgentId,
+        /// The offer whose conversation ended; any when it does not say.
+        offer_id: Option<OfferId>,
         /// By how much.
         span: Millis,
     },
@@ -237,13 +243,13 @@ impl Action {
         match self {
             Self::SignIn { lease: Millis(1..), .. }
             | Self::KeepSession { .. }
-            | Self::SignOut { client_sequence: 1.., .. }
-            | Self::GoReady { client_sequence: 1.., .. }
-            | Self::GoNotReady { client_sequence: 1.., .. }
             | Self::ForcePresence { .. }
             | Self::RequestWrapUp { .. }
             | Self::ExtendWrapUp { .. } => 1,
-            Self::FinishWrapUp { code, .. } => u32::from(!code.is_empty()),
+            Self::SignOut { said, .. } | Self::GoReady { said, .. } | Self::GoNotReady { said, .. } => {
+                u32::from(*said != Said::default())
+            }
+            Self::FinishWrapUp { offer_id, code, .. } => u32::from(offer_id.is_some() || !code.is_empty()),
             Self::DefineRoster(roster) => roster.feature_level(),
             _ => 0,
         }
@@ -271,6 +277,15 @@ impl Action {
                 | Self::ReserveAgents { .. }
         )
     }
+}
+
+/// Which of a client's words a command is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Said {
+    /// The session it was said in; any when the client does not say.
+    pub session_id: Option<SessionId>,
+    /// The client's own count of what it said in this session; zero when it does not count.
+    pub sequence: u64,
 }
 
 /// What a supervisor makes of an agent.

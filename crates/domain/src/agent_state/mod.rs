@@ -22,7 +22,7 @@ pub use agent::{
     Activity, Agent, Next, PauseLimit, Presence, Reservation, Session, SessionLease, Stage, Steadiness,
     WrapUp,
 };
-pub use command::{Action, Command, Device, Force, Wish};
+pub use command::{Action, Command, Device, Force, Said, Wish};
 pub use lease::{Holding, Lease, cell_of_resource};
 pub use machine::Machine;
 pub use reply::{Done, Rejection, Reply, WishAnswer};
@@ -71,7 +71,11 @@ pub const LEASE_TTL: std::ops::RangeInclusive<Millis> = Millis(30)..=Millis(300_
 /// The shortest and the longest lease of a session.
 pub const SESSION_LEASE: std::ops::RangeInclusive<Millis> = Millis(1_000)..=Millis(3_600_000);
 
-/// Why an agent is not ready of whose desktop nothing is heard.
+/// How long a lost session waits for its desktop before it ends, as long as no reservation is held in it: long enough for a
+/// desktop that is restarted or carried home, short enough that the timesheet of an empty chair ends the same day.
+pub const LOST_SESSION_LEN_MAX: Millis = Millis::from_secs(1_800);
+
+/// Why an agent is not ready of whose desktop nothing is heard, and why its session ends at last.
 pub const REASON_LOST: &str = "desktop gone";
 
 /// For how many Raft indexes an answer is kept for retries.

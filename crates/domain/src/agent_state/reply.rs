@@ -13,6 +13,8 @@ pub enum Done {
     SignedIn {
         /// Its id.
         session_id: SessionId,
+        /// The highest number its client gave a command so far: who comes back to a session counts on from there.
+        client_sequence: u64,
     },
     /// The session goes on.
     SessionKept {
@@ -117,10 +119,16 @@ pub enum Rejection {
         /// The live one.
         session_id: SessionId,
     },
+    /// The agent's conversation, or the one it wraps up, is another one.
+    #[error("offer is not the agent's live one, which is {offer_id}")]
+    WrongOffer {
+        /// The live one.
+        offer_id: OfferId,
+    },
     /// Nothing was heard of the agent's desktop for too long.
     #[error("session is lost: nothing is heard of the agent's desktop")]
     SessionLost,
-    /// The agent's client said something newer before.
+    /// The agent's client said something newer before, or something else under this number.
     #[error("the client's command {seen} came before this one")]
     OutOfOrder {
         /// The highest number seen in the session.
@@ -249,6 +257,7 @@ impl Rejection {
             Self::NotSignedIn => "NOT_SIGNED_IN",
             Self::AlreadySignedIn { .. } => "ALREADY_SIGNED_IN",
             Self::WrongSession { .. } => "WRONG_SESSION",
+            Self::WrongOffer { .. } => "WRONG_OFFER",
             Self::SessionLost => "SESSION_LOST",
             Self::OutOfOrder { .. } => "OUT_OF_ORDER",
             Self::SignOutForced => "SIGN_OUT_FORCED",

@@ -46,6 +46,17 @@ impl Roster {
         u32::from(!self.reasons.is_empty() || !self.queues.values().all(QueuePolicy::of_first_version))
     }
 
+    /// What of it programs of a feature level know, for a leader whose voters do not all know the rest yet: agents sign in
+    /// and contacts flow by the rules there were before.
+    #[must_use]
+    pub fn at_level(&self, level: u32) -> Self {
+        if self.feature_level() <= level {
+            return self.clone();
+        }
+        let queues = self.queues.iter().map(|(id, policy)| (id.clone(), policy.first_version())).collect();
+        Self { revision: self.revision, agents: self.agents.clone(), queues, reasons: BTreeMap::new() }
+    }
+
     /// Whether an agent may be not ready for this reason.
     pub(super) fn allows(&self, reason: &str) -> bool {
         self.reasons.is_empty() || self.reasons.contains_key(reason)
@@ -59,8 +70,12 @@ impl Roster {
 
 impl QueuePolicy {
     fn of_first_version(&self) -> bool {
+        *self == self.first_version()
+    }
+
+    fn first_version(&self) -> Self {
         let (wrap_up, miss_count_max) = (self.wrap_up, self.miss_count_max);
-        *self == Self { wrap_up, miss_count_max, ..Self::default() }
+        Self { wrap_up, miss_count_max, ..Self::default() }
     }
 
     /// What becomes of an agent that missed too many offers.

@@ -102,6 +102,9 @@ pub struct Touched {
     pub roster: bool,
     /// Agents.
     pub agents: BTreeSet<AgentId>,
+    /// Of these, those of which others may see something else than before: a sign of life of a desktop is none of their
+    /// business.
+    pub seen: BTreeSet<AgentId>,
     /// Leases.
     pub leases: BTreeSet<String>,
     /// Answers.

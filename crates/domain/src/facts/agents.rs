@@ -20,7 +20,16 @@ pub enum AgentFact {
     AgentBecameNotReady { agent_id: AgentId, reason: String, until: Option<Timestamp> },
     /// A supervisor decided what the agent is to be. What follows from it at once comes behind; what waits for the end
     /// of a contact comes then.
-    AgentForced { agent_id: AgentId, presence: ForcedPresence, author: String, reason: String },
+    AgentForced {
+        agent_id: AgentId,
+        presence: ForcedPresence,
+        author: String,
+        reason: String,
+        /// Why the agent takes none; empty unless it is not ready.
+        not_ready_reason: String,
+        /// How long from when it takes effect; zero until said otherwise.
+        duration_ms: Millis,
+    },
     /// The agent changed its presence too often since then; told once until it is steady again.
     AgentPresenceUnsteady { agent_id: AgentId, change_count: u32, since: Timestamp },
     /// The agent has been not ready for as long as the operator grants for this reason, and still is.

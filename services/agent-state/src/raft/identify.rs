@@ -59,7 +59,7 @@ pub struct Told {
     pub applied_index: u64,
     /// The digest of its state at that index, in hexadecimal; empty unless it was asked for.
     pub state_hash: String,
-    /// The highest level of rules its program knows.
+    /// The highest level of rules it takes part in.
     pub feature_level: u32,
 }
 
@@ -130,8 +130,9 @@ impl Asker {
     }
 
     /// Asks the voters at all of these addresses at once, each at most for [`ANSWER_TIME_MAX`], and the rest at most for
-    /// `grace` once a majority of the group, this replica included, has answered. Gives what those told who tell, in any order.
-    pub async fn ask_all(&mut self, addresses: &[String], grace: Duration) -> Vec<Told> {
+    /// `grace` once a majority of the group, this replica included, has answered. Gives what those told who tell, with
+    /// their addresses, in any order.
+    pub async fn ask_all(&mut self, addresses: &[String], grace: Duration) -> Vec<(String, Told)> {
         self.clients.retain(|address, _| addresses.contains(address));
         let mut asked = JoinSet::new();
         for address in addresses {
@@ -139,16 +140,20 @@ impl Asker {
                 self.clients.entry(address.clone()).or_insert_with(|| network::client(address)).clone();
             let (cluster, clocks, waits) =
                 (self.cluster.clone(), self.clocks.clone(), self.reach.ask(address));
+            let address = address.clone();
             asked.spawn(async move {
                 let answered = ask(client, cluster, false, ANSWER_TIME_MAX, || clocks.wall()).await;
                 waits.over(answered.as_ref().err());
-                answered
+                (address, answered)
             });
         }
         let (mut told, voter_count) = (Vec::new(), addresses.len() + 1);
         let mut until = Instant::now() + ANSWER_TIME_MAX;
         while let Ok(Some(answered)) = tokio::time::timeout_at(until, asked.join_next()).await {
-            told.extend(answered.ok().and_then(Result::ok).and_then(|it| it.told));
+            let answer = |(address, answered): (String, Result<Identity, Status>)| {
+                Some((address, answered.ok()?.told?))
+            };
+            told.extend(answered.ok().and_then(answer));
             if (told.len() + 1) * 2 > voter_count {
                 until = until.min(Instant::now() + grace);
             }

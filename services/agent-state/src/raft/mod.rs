@@ -94,6 +94,7 @@ pub struct Consensus {
     proposer: Proposer,
     clocks: Clocks,
     reach: Reach,
+    feature_level_max: u32,
 }
 
 impl Consensus {
@@ -131,7 +132,8 @@ impl Consensus {
         let raft = Raft::new(node_id, raft_config, peers, wal, machine.clone()).await?;
         let proposer = Proposer::start(raft.clone(), Duration::from_millis(config.propose_timeout_ms));
         let cluster = config.cluster.clone();
-        let consensus = Self { raft, cluster, node_id, machine, proposer, clocks, reach };
+        let feature_level_max = config.feature_level_max;
+        let consensus = Self { raft, cluster, node_id, machine, proposer, clocks, reach, feature_level_max };
         if consensus.alone() {
             // Nobody else can vote: no need to wait for a time-out.
             consensus.raft.trigger().elect().await?;
@@ -166,6 +168,11 @@ impl Consensus {
     /// Which rules hold in the applied state.
     pub fn feature_level(&self) -> u32 {
         self.machine.view().machine.state().feature_level
+    }
+
+    /// The newest rules this replica takes part in.
+    pub fn feature_level_max(&self) -> u32 {
+        self.feature_level_max
     }
 
     /// This replica's clock.

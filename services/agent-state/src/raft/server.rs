@@ -1,7 +1,6 @@
 //! What the other replicas say to this one.
 
 use tonic::{Request, Response, Status};
-use trunkline_domain::agent_state::FEATURE_LEVEL;
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::raft_service_server::{RaftService, RaftServiceServer};
 use trunkline_runtime::grpc::{RejectionKind, status_of};
@@ -92,7 +91,7 @@ impl RaftService for Server {
             .into(),
             leader_node_id: standing.leader_id.unwrap_or_default(),
             state_hash,
-            feature_level: FEATURE_LEVEL,
+            feature_level: consensus.feature_level_max,
             // Read last: who asks takes it for the middle of the round trip, and the way back is short.
             answered_at_ms: consensus.clocks.wall().0,
         }))

@@ -20,7 +20,7 @@ use trunkline_domain::vocabulary::{
 use trunkline_proto::convert::WireFact;
 
 /// The version written. A change of any table below raises it, and older bytes stay readable.
-pub const VERSION: u8 = 8;
+pub const VERSION: u8 = 2;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,9 +34,19 @@ pub enum CodecError {
     /// They were written by a newer program.
     #[error("version {0} is not known")]
     Version(u8),
+    /// They are of a state that goes by newer rules.
+    #[error("the rules of feature level {0} are not known")]
+    FeatureLevel(u32),
     /// A value that cannot be.
     #[error("bad {0}")]
     Bad(&'static str),
+}
+
+impl CodecError {
+    /// Whether the bytes are sound, and beyond this program: nothing is damaged, and nothing may be set aside.
+    pub fn newer(&self) -> bool {
+        matches!(self, Self::Version(VERSION..) | Self::FeatureLevel(_))
+    }
 }
 
 /// The versioned bytes of a value.
@@ -257,7 +267,7 @@ impl Wire for OutboxFact {
     }
 }
 
-/// Up to version 2 an agent could only become not ready, and the arm was not said.
+/// In version 1 an agent could only become not ready, and the arm was not said.
 impl Wire for Next {
     fn put(&self, out: &mut Vec<u8>) {
         match self {
@@ -273,7 +283,7 @@ impl Wire for Next {
         }
     }
     fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
-        let arm = if input.version < 3 { 1 } else { u8::get(input)? };
+        let arm = if input.version < 2 { 1 } else { u8::get(input)? };
         match arm {
             1 => Ok(Self::NotReady { reason: Wire::get(input)?, duration: Wire::get(input)? }),
             2 => Ok(Self::SignedOut { reason: Wire::get(input)? }),
@@ -282,7 +292,7 @@ impl Wire for Next {
     }
 }
 
-/// Up to version 4 there was always an end.
+/// In version 1 there was always an end.
 impl Wire for WrapUp {
     fn put(&self, out: &mut Vec<u8>) {
         let Self { offer_id, contact_id, company_id, queue_id, ends_at, extended, traceparent } = self;
@@ -300,9 +310,9 @@ impl Wire for WrapUp {
             contact_id: Wire::get(input)?,
             company_id: Wire::get(input)?,
             queue_id: Wire::get(input)?,
-            ends_at: if input.version < 5 { Some(Wire::get(input)?) } else { Wire::get(input)? },
+            ends_at: if input.version < 2 { Some(Wire::get(input)?) } else { Wire::get(input)? },
             traceparent: Wire::get(input)?,
-            extended: input.since(5)?,
+            extended: input.since(2)?,
         })
     }
 }
@@ -358,22 +368,21 @@ macro_rules! choices {
 records! {
     Agent {
         agent_id, cell, session, presence, next, reservation, wrap_up, devices, missed_count, since, sequence;
-        4: steadiness
+        2: steadiness
     }
-    Session { session_id, site_id; 4: client_sequence; 8: lease }
-    SessionLease { ttl, expires_at }
+    Session { session_id, site_id; 2: client_sequence, choice_digest, lease }
+    SessionLease { ttl, expires_at, lost }
     Steadiness { changed_at, told }
-    Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until, traceparent; 5: wrap_up_requested }
+    Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until, traceparent; 2: wrap_up_requested }
     Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at }
     Device { contact_uri, node_id, expires_at }
     Lease { holding, renewed_at, previous_renewed_at, sequence }
     Holding { holder, epoch, expires_at, address }
-    Roster { revision, agents, queues; 7: reasons }
+    Roster { revision, agents, queues; 2: reasons }
     PauseLimit { length, passes_at }
     QueuePolicy {
         wrap_up, miss_count_max;
-        5: wrap_up_mode, wrap_up_code_required, wrap_up_extension_max;
-        6: miss_reason, miss_return
+        2: wrap_up_mode, wrap_up_code_required, wrap_up_extension_max, miss_reason, miss_return
     }
     Answer { index, kind, reply }
     WishAnswer { offer_id, granted }
@@ -381,7 +390,7 @@ records! {
 }
 
 choices! {
-    Presence { 1 Ready {} 2 NotReady { reason, until; 7: limit } }
+    Presence { 1 Ready {} 2 NotReady { reason, until; 2: limit } }
     Stage { 1 Offered {} 2 Accepted {} }
     WrapUpMode { 1 Timed {} 2 None {} 3 TimedForced {} 4 Mandatory {} 5 OnRequest {} }
     ReleaseOutcome {
@@ -389,7 +398,7 @@ choices! {
         8 MediaLost {} 9 SignedOut {}
     }
     Done {
-        1 SignedIn { session_id }
+        1 SignedIn { session_id; 2: client_sequence }
         2 SignedOut { session_id }
         3 Ready {}
         4 NotReady {}
@@ -449,5 +458,6 @@ choices! {
         35 UnknownReason {}
         36 WrongSession { session_id }
         37 SessionLost {}
+        38 WrongOffer { offer_id }
     }
 }

@@ -1,6 +1,8 @@
 //! The replicated state as rows: what the state database keeps one by one and a snapshot keeps in order.
 
-use trunkline_domain::agent_state::{OutboxKey, State, Touched};
+use std::collections::BTreeSet;
+
+use trunkline_domain::agent_state::{FEATURE_LEVEL, OutboxKey, State, Touched};
 use trunkline_domain::vocabulary::{AgentId, CommandId, Timestamp};
 
 use super::codec::{self, CodecError, Wire};
@@ -54,6 +56,7 @@ pub fn rows(state: &State) -> Vec<Row> {
     let everything = Touched {
         roster: true,
         agents: state.agents.keys().cloned().collect(),
+        seen: BTreeSet::new(),
         leases: state.leases.keys().cloned().collect(),
         answers: state.answers.keys().cloned().collect(),
         outbox: state.outbox.keys().copied().collect(),
@@ -96,7 +99,7 @@ pub fn changes(state: &State, touched: &Touched) -> Vec<(Vec<u8>, Option<Vec<u8>
 /// The state that rows make up.
 ///
 /// # Errors
-/// When a row is not one of ours, or the head is missing in a state that has other rows.
+/// When a row is not one of ours, or the head is missing in a state that has other rows; when a newer program wrote them.
 pub fn state(rows: impl IntoIterator<Item = Row>) -> Result<State, CodecError> {
     let mut state = State::default();
     let (mut headed, mut empty) = (false, true);
@@ -107,6 +110,9 @@ pub fn state(rows: impl IntoIterator<Item = Row>) -> Result<State, CodecError> {
         match *table {
             HEAD => {
                 let head: Head = codec::decode(&value)?;
+                if head.feature_level > FEATURE_LEVEL {
+                    return Err(CodecError::FeatureLevel(head.feature_level));
+                }
                 state.now = head.now;
                 state.last_term = head.last_term;
                 state.last_index = head.last_index;

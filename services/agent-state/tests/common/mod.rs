@@ -9,6 +9,7 @@ use std::time::Duration;
 use tonic::Status;
 use trunkline_agent_state::raft::identify;
 use trunkline_agent_state::{AgentStateError, Config, run_by};
+use trunkline_domain::agent_state::FEATURE_LEVEL;
 use trunkline_domain::facts::AgentFact;
 use trunkline_domain::vocabulary::{Cell, NodeId, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
@@ -75,6 +76,21 @@ impl Replica {
         self
     }
 
+    /// Waits until the newest rules hold: their commands are refused before.
+    pub async fn newest_rules(self) -> Self {
+        self.rules(FEATURE_LEVEL).await;
+        self
+    }
+
+    /// Waits until the rules of a level hold.
+    pub async fn rules(&self, level: u32) {
+        until("the newer rules", async || {
+            let listed = self.client.list_agents(api::ListAgentsRequest {}).await.ok()?;
+            (listed.feature_level == level).then_some(())
+        })
+        .await;
+    }
+
     pub async fn stop(self) {
         self.shutdown.begin();
         drop(self.client);
@@ -87,6 +103,8 @@ pub struct Group {
     pub dir: PathBuf,
     pub log: SharedLog,
     pub peers: Vec<String>,
+    /// The newest rules each takes part in.
+    pub levels: [u32; 3],
     pub replicas: Vec<Option<Replica>>,
     pub client: AgentStateClient,
 }
@@ -94,11 +112,17 @@ pub struct Group {
 impl Group {
     /// Starts three with their data in `dir`, whose clocks all stand at `at`, and waits until they are ready.
     pub async fn start(dir: &Path, at: i64) -> Self {
+        Self::start_at(dir, at, [FEATURE_LEVEL; 3]).await
+    }
+
+    /// The same, each of which takes part in rules up to a level of its own.
+    pub async fn start_at(dir: &Path, at: i64, levels: [u32; 3]) -> Self {
         let log = open_log(&dir.join("log"));
         let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let peers: Vec<_> = listeners.iter().map(|it| it.local_addr().unwrap().to_string()).collect();
         let client = AgentStateClient::new(&peers, Mint::seeded(7)).with_time_max(Duration::from_secs(30));
-        let mut group = Self { dir: dir.to_owned(), log, peers, replicas: vec![None, None, None], client };
+        let replicas = vec![None, None, None];
+        let mut group = Self { dir: dir.to_owned(), log, peers, levels, replicas, client };
         for (place, listener) in listeners.into_iter().enumerate() {
             group.begin(place, listener, at);
         }
@@ -108,7 +132,8 @@ impl Group {
 
     fn begin(&mut self, place: usize, listener: TcpListener, at: i64) {
         let (peers, advertise) = (self.peers.clone(), self.peers[place].clone());
-        let config = Config { peers, advertise, ..Config::default() };
+        let feature_level_max = self.levels[place];
+        let config = Config { peers, advertise, feature_level_max, ..Config::default() };
         let data = self.data(place);
         self.replicas[place] = Some(Replica::start_on(listener, &data, self.log.clone(), config, at));
     }

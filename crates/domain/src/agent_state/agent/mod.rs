@@ -7,6 +7,7 @@ use super::roster::{QueuePolicy, Roster};
 use crate::facts::AgentFact;
 use crate::vocabulary::{AgentId, Cell, DeviceId, QueueId, Timestamp};
 
+mod choice;
 mod presence;
 mod reservation;
 mod session;
@@ -94,6 +95,11 @@ impl Agent {
         }
     }
 
+    /// Whether it has a session of whose desktop nothing was heard for too long.
+    pub fn lost(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::lost)
+    }
+
     /// Whether it can be called. What is expired was unregistered at its deadline.
     pub fn reachable(&self) -> bool {
         !self.devices.is_empty()
@@ -152,7 +158,7 @@ impl Agent {
             return self.end_wrap_up(false, String::new(), moment);
         }
         if self.session.as_ref().and_then(Session::deadline) == Some(at) {
-            return self.lose_session(moment);
+            return self.expire_session(moment);
         }
         if self.presence.deadline() == Some(at) {
             return self.expire_presence(moment);
@@ -174,6 +180,8 @@ pub(super) struct Moment<'a> {
     pub feature_level: u32,
     /// What happened, in order.
     pub facts: Vec<AgentFact>,
+    /// Whether nobody else sees a difference.
+    pub unseen: bool,
 }
 
 impl Moment<'_> {

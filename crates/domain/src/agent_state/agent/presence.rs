@@ -1,7 +1,7 @@
 //! Presence: whether an agent takes contacts, as it said.
 
-use super::{Activity, Agent, Moment, Session};
-use crate::agent_state::command::Force;
+use super::{Activity, Agent, Moment, choice};
+use crate::agent_state::command::{Force, Said};
 use crate::agent_state::reply::Rejection;
 use crate::agent_state::{FEATURE_LEVEL_STEADINESS, REASON_LOST};
 use crate::facts::AgentFact;
@@ -69,21 +69,21 @@ pub enum Next {
 impl Agent {
     pub(in crate::agent_state) fn go_ready(
         &mut self,
-        client_sequence: u64,
+        said: Said,
         moment: &mut Moment<'_>,
     ) -> Result<(), Rejection> {
-        self.choose(client_sequence, moment, Self::choose_ready)
+        self.choose(said, choice::ready(), moment, Self::choose_ready)
     }
 
     pub(in crate::agent_state) fn go_not_ready(
         &mut self,
         reason: String,
         duration: Millis,
-        client_sequence: u64,
+        said: Said,
         moment: &mut Moment<'_>,
     ) -> Result<(), Rejection> {
         let allowed = moment.roster.allows(&reason);
-        self.choose(client_sequence, moment, |agent, moment| {
+        self.choose(said, choice::not_ready(&reason, duration), moment, |agent, moment| {
             if !allowed {
                 return Err(Rejection::UnknownReason);
             }
@@ -95,11 +95,12 @@ impl Agent {
     /// The agent's own word, if it counts.
     fn choose(
         &mut self,
-        client_sequence: u64,
+        said: Said,
+        digest: u64,
         moment: &mut Moment<'_>,
         choice: impl FnOnce(&mut Self, &mut Moment<'_>) -> Result<(), Rejection>,
     ) -> Result<(), Rejection> {
-        if self.heard(client_sequence)? {
+        if self.heard(&said, digest)? {
             return Ok(());
         }
         if matches!(self.next, Some(Next::SignedOut { .. })) {
@@ -107,8 +108,8 @@ impl Agent {
         }
         let before = (self.presence.clone(), self.next.clone());
         choice(self, moment)?;
-        if let Some(session) = self.session.as_mut().filter(|_| client_sequence > 0) {
-            session.client_sequence = client_sequence;
+        if let Some(session) = self.session.as_mut().filter(|_| said.sequence > 0) {
+            (session.client_sequence, session.choice_digest) = (said.sequence, digest);
         }
         if (&self.presence, &self.next) != (&before.0, &before.1) {
             self.changed(moment);
@@ -117,13 +118,19 @@ impl Agent {
     }
 
     /// Whether the client's command is the last one again. What it sent before that is overtaken: a desktop's retry must
-    /// not undo what its person chose since.
-    pub(super) fn heard(&self, client_sequence: u64) -> Result<bool, Rejection> {
-        let seen = self.session.as_ref().ok_or(Rejection::NotSignedIn)?.client_sequence;
-        match client_sequence {
+    /// not undo what its person chose since. The last number with another choice is no retry but a client that counts
+    /// wrongly, and must hear so.
+    pub(super) fn heard(&self, said: &Said, digest: u64) -> Result<bool, Rejection> {
+        let session = self.session.as_ref().ok_or(Rejection::NotSignedIn)?;
+        if said.session_id.as_ref().is_some_and(|it| *it != session.session_id) {
+            return Err(Rejection::WrongSession { session_id: session.session_id.clone() });
+        }
+        let seen = session.client_sequence;
+        match said.sequence {
             0 => Ok(false),
-            older if older < seen => Err(Rejection::OutOfOrder { seen }),
-            other => Ok(other == seen),
+            newer if newer > seen => Ok(false),
+            last if last == seen && digest == session.choice_digest => Ok(true),
+            _ => Err(Rejection::OutOfOrder { seen }),
         }
     }
 
@@ -156,11 +163,27 @@ impl Agent {
             }
             Force::NotReady { .. } | Force::SignedOut => {}
         }
-        let (agent_id, presence) = (self.agent_id.clone(), force.presence());
-        moment.tell(AgentFact::AgentForced { agent_id, presence, author, reason: reason.clone() });
+        let (not_ready_reason, duration_ms) = match &force {
+            Force::NotReady { reason, duration } => (reason.clone(), *duration),
+            Force::Ready | Force::SignedOut => (String::new(), Millis::ZERO),
+        };
+        moment.tell(AgentFact::AgentForced {
+            agent_id: self.agent_id.clone(),
+            presence: force.presence(),
+            author,
+            reason: reason.clone(),
+            not_ready_reason,
+            duration_ms,
+        });
         match force {
-            Force::Ready => self.choose_ready(moment)?,
-            Force::NotReady { reason, duration } => self.choose_not_ready(reason, duration, moment),
+            Force::Ready => {
+                self.choose_ready(moment)?;
+                self.end_open_wrap_up(moment);
+            }
+            Force::NotReady { reason, duration } => {
+                self.choose_not_ready(reason, duration, moment);
+                self.end_open_wrap_up(moment);
+            }
             Force::SignedOut if self.activity() == Activity::Talking => {
                 self.next = Some(Next::SignedOut { reason });
             }
@@ -179,8 +202,7 @@ impl Agent {
 
     /// Nobody is ready whose desktop is gone, not by a supervisor's word either: the contact would meet an empty chair.
     fn present(&self) -> Result<(), Rejection> {
-        let lost = self.session.as_ref().is_some_and(Session::lost);
-        if lost { Err(Rejection::SessionLost) } else { Ok(()) }
+        if self.lost() { Err(Rejection::SessionLost) } else { Ok(()) }
     }
 
     fn choose_not_ready(&mut self, reason: String, duration: Millis, moment: &mut Moment<'_>) {
@@ -232,8 +254,7 @@ impl Agent {
     pub(super) fn expire_presence(&mut self, moment: &mut Moment<'_>) {
         let Presence::NotReady { reason, until, limit } = &mut self.presence else { return };
         if *until == Some(moment.at) {
-            let lost = self.session.as_ref().is_some_and(Session::lost);
-            return match lost {
+            return match self.lost() {
                 true => self.become_not_ready(REASON_LOST.to_owned(), Millis::ZERO, moment),
                 false => self.become_ready(moment),
             };

@@ -104,8 +104,11 @@ impl Agent {
             }
         };
         let sent_away = matches!(self.next, Some(Next::SignedOut { .. }));
+        let lost = self.lost();
         let wrap_up = policy.wrap_up_after(moment.at, held.wrap_up_requested);
-        if let Some(ends_at) = wrap_up.filter(|_| talked && !sent_away) {
+        // Nobody is there who could end what has no end.
+        let begins = |ends_at: &Option<Timestamp>| talked && !sent_away && !(lost && ends_at.is_none());
+        if let Some(ends_at) = wrap_up.filter(begins) {
             self.start_wrap_up(held, ends_at, moment);
             return;
         }

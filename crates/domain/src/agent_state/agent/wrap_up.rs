@@ -28,25 +28,33 @@ pub struct WrapUp {
 
 impl Agent {
     /// The agent wants to write something down after this contact.
-    pub(in crate::agent_state) fn request_wrap_up(&mut self) -> Result<(), Rejection> {
+    pub(in crate::agent_state) fn request_wrap_up(
+        &mut self,
+        offer_id: Option<OfferId>,
+    ) -> Result<(), Rejection> {
         if self.session.is_none() {
             return Err(Rejection::NotSignedIn);
         }
         let talking = self.reservation.as_mut().filter(|it| it.stage == Stage::Accepted);
-        talking.ok_or(Rejection::NotTalking)?.wrap_up_requested = true;
+        let talking = talking.ok_or(Rejection::NotTalking)?;
+        meant(offer_id, &talking.wish.offer_id)?;
+        talking.wrap_up_requested = true;
         Ok(())
     }
 
+    /// The agent is done. What has no end of its own can always be finished, by whichever policy the queue has since.
     pub(in crate::agent_state) fn finish_wrap_up(
         &mut self,
+        offer_id: Option<OfferId>,
         code: String,
         moment: &mut Moment<'_>,
     ) -> Result<(), Rejection> {
-        let policy = moment.policy(&self.wrapping_up()?.queue_id);
-        if policy.wrap_up_mode == WrapUpMode::TimedForced {
+        let wrap_up = self.wrapping_up(offer_id)?;
+        let policy = moment.policy(&wrap_up.queue_id);
+        if policy.wrap_up_mode == WrapUpMode::TimedForced && wrap_up.ends_at.is_some() {
             return Err(Rejection::WrapUpForced);
         }
-        if policy.wrap_up_code_required && code.is_empty() {
+        if policy.wrap_up_code_required && code.trim().is_empty() {
             return Err(Rejection::WrapUpCodeRequired);
         }
         self.end_wrap_up(true, code, moment);
@@ -56,10 +64,11 @@ impl Agent {
     /// The agent needs longer: its wrap-up ends later by `span`.
     pub(in crate::agent_state) fn extend_wrap_up(
         &mut self,
+        offer_id: Option<OfferId>,
         span: Millis,
         moment: &mut Moment<'_>,
     ) -> Result<Timestamp, Rejection> {
-        let wrap_up = self.wrapping_up()?;
+        let wrap_up = self.wrapping_up(offer_id)?;
         let left = moment.policy(&wrap_up.queue_id).wrap_up_extension_max - wrap_up.extended;
         let ends_at = wrap_up.ends_at.ok_or(Rejection::WrapUpOpenEnded)? + span;
         if span > left {
@@ -73,11 +82,20 @@ impl Agent {
         Ok(ends_at)
     }
 
-    fn wrapping_up(&mut self) -> Result<&mut WrapUp, Rejection> {
+    fn wrapping_up(&mut self, offer_id: Option<OfferId>) -> Result<&mut WrapUp, Rejection> {
         if self.session.is_none() {
             return Err(Rejection::NotSignedIn);
         }
-        self.wrap_up.as_mut().ok_or(Rejection::NotInWrapUp)
+        let wrap_up = self.wrap_up.as_mut().ok_or(Rejection::NotInWrapUp)?;
+        meant(offer_id, &wrap_up.offer_id)?;
+        Ok(wrap_up)
+    }
+
+    /// It is over if only the agent could end it: a supervisor's word counts at once, and not when somebody comes back.
+    pub(super) fn end_open_wrap_up(&mut self, moment: &mut Moment<'_>) {
+        if self.wrap_up.as_ref().is_some_and(|it| it.ends_at.is_none()) {
+            self.end_wrap_up(false, String::new(), moment);
+        }
     }
 
     /// It is over, if there is any, and what was asked for meanwhile takes effect.
@@ -118,6 +136,14 @@ impl Agent {
         let (extended, traceparent) = (Millis::ZERO, held.traceparent);
         self.wrap_up =
             Some(WrapUp { offer_id, contact_id, company_id, queue_id, ends_at, extended, traceparent });
+    }
+}
+
+/// A desktop that speaks of another conversation than the live one has not seen what came since.
+fn meant(said: Option<OfferId>, live: &OfferId) -> Result<(), Rejection> {
+    match said {
+        Some(other) if other != *live => Err(Rejection::WrongOffer { offer_id: live.clone() }),
+        _ => Ok(()),
     }
 }
 

@@ -110,7 +110,7 @@ impl Machine {
         for agent_id in agents {
             let mut turn = Turn { index: self.state.last_index, term: 0, traceparent: String::new() };
             let now = self.state.now;
-            self.change(&mut turn, &agent_id, now, |agent, _| agent.spare_session(by));
+            self.change(&mut turn, &agent_id, now, |agent, moment| agent.spare_session(by, moment));
         }
     }
 

@@ -133,34 +133,37 @@ impl Machine {
                 if lease > Millis::ZERO && !SESSION_LEASE.contains(&lease) {
                     return Err(Rejection::TtlOutOfBounds);
                 }
-                let session_id = self.change(turn, &agent_id, now, |agent, moment| {
+                // Apart from what follows: between the two sessions the agent's cell may change.
+                self.change(turn, &agent_id, now, |it, moment| it.make_way(&session_id, moment));
+                let (session_id, client_sequence) = self.change(turn, &agent_id, now, |agent, moment| {
                     if agent.session.is_none() {
                         agent.cell = cell;
                     }
                     agent.sign_in(session_id, site_id, lease, moment)
                 })?;
-                Ok(Done::SignedIn { session_id })
+                Ok(Done::SignedIn { session_id, client_sequence })
             }
             Action::KeepSession { agent_id, session_id } => {
                 self.known(&agent_id)?;
-                let kept = self.change(turn, &agent_id, now, |agent, _| agent.keep_session(&session_id, now));
+                let kept =
+                    self.change(turn, &agent_id, now, |it, moment| it.keep_session(&session_id, moment));
                 Ok(Done::SessionKept { expires_at: kept? })
             }
-            Action::SignOut { agent_id, reason, client_sequence } => {
+            Action::SignOut { agent_id, reason, said } => {
                 self.known(&agent_id)?;
                 let signed_out =
-                    self.change(turn, &agent_id, now, |it, moment| it.leave(reason, client_sequence, moment));
+                    self.change(turn, &agent_id, now, |it, moment| it.leave(reason, said, moment));
                 Ok(Done::SignedOut { session_id: signed_out? })
             }
-            Action::GoReady { agent_id, client_sequence } => {
+            Action::GoReady { agent_id, said } => {
                 self.known(&agent_id)?;
-                self.change(turn, &agent_id, now, |it, moment| it.go_ready(client_sequence, moment))?;
+                self.change(turn, &agent_id, now, |it, moment| it.go_ready(said, moment))?;
                 Ok(Done::Ready)
             }
-            Action::GoNotReady { agent_id, reason, duration, client_sequence } => {
+            Action::GoNotReady { agent_id, reason, duration, said } => {
                 self.known(&agent_id)?;
                 self.change(turn, &agent_id, now, |agent, moment| {
-                    agent.go_not_ready(reason, duration, client_sequence, moment)
+                    agent.go_not_ready(reason, duration, said, moment)
                 })?;
                 Ok(Done::NotReady)
             }
@@ -169,19 +172,20 @@ impl Machine {
                 self.change(turn, &agent_id, now, |it, moment| it.force(force, author, reason, moment))?;
                 Ok(Done::Forced)
             }
-            Action::RequestWrapUp { agent_id } => {
+            Action::RequestWrapUp { agent_id, offer_id } => {
                 self.known(&agent_id)?;
-                self.change(turn, &agent_id, now, |agent, _| agent.request_wrap_up())?;
+                self.change(turn, &agent_id, now, |agent, _| agent.request_wrap_up(offer_id))?;
                 Ok(Done::WrapUpRequested)
             }
-            Action::FinishWrapUp { agent_id, code } => {
+            Action::FinishWrapUp { agent_id, offer_id, code } => {
                 self.known(&agent_id)?;
-                self.change(turn, &agent_id, now, |agent, moment| agent.finish_wrap_up(code, moment))?;
+                self.change(turn, &agent_id, now, |it, moment| it.finish_wrap_up(offer_id, code, moment))?;
                 Ok(Done::WrapUpFinished)
             }
-            Action::ExtendWrapUp { agent_id, span } => {
+            Action::ExtendWrapUp { agent_id, offer_id, span } => {
                 self.known(&agent_id)?;
-                let ends_at = self.change(turn, &agent_id, now, |it, moment| it.extend_wrap_up(span, moment));
+                let ends_at =
+                    self.change(turn, &agent_id, now, |it, moment| it.extend_wrap_up(offer_id, span, moment));
                 Ok(Done::WrapUpExtended { ends_at: ends_at? })
             }
             Action::RegisterDevice { agent_id, device_id, device } => {
@@ -342,9 +346,9 @@ impl Machine {
         }
         let before = agent.activity();
         let feature_level = self.state.feature_level;
-        let mut moment = Moment { at, roster: &roster, feature_level, facts: Vec::new() };
+        let mut moment = Moment { at, roster: &roster, feature_level, facts: Vec::new(), unseen: false };
         let result = change(&mut agent, &mut moment);
-        let facts = moment.facts;
+        let (facts, unseen) = (moment.facts, moment.unseen);
         self.state.roster = roster;
         if agent.activity() != before {
             agent.since = at;
@@ -362,6 +366,9 @@ impl Machine {
             None => drop(self.timers.cancel(&due)),
         }
         self.touched.agents.insert(agent_id.clone());
+        if !unseen {
+            self.touched.seen.insert(agent_id.clone());
+        }
         self.state.agents.insert(agent_id.clone(), agent);
         result
     }

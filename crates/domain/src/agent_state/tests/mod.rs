@@ -119,6 +119,18 @@ fn list_reasons() -> Action {
     Action::DefineRoster(Roster { reasons, ..roster })
 }
 
+/// As [`define_roster`], with the modes of its queues moved on by some places: what a revision changes under whoever wraps
+/// up just now.
+fn change_modes(revision: u64, by: usize) -> Action {
+    let Action::DefineRoster(mut roster) = define_roster(revision, &["anna", "ben"]) else { unreachable!() };
+    for policy in roster.queues.values_mut() {
+        let place = WrapUpMode::ALL.iter().position(|mode| *mode == policy.wrap_up_mode).unwrap();
+        policy.wrap_up_mode = WrapUpMode::ALL[(place + by) % WrapUpMode::ALL.len()];
+        policy.wrap_up = Millis(5_000);
+    }
+    Action::DefineRoster(roster)
+}
+
 /// One queue a policy.
 fn policies() -> Vec<(&'static str, QueuePolicy)> {
     let main = QueuePolicy {
@@ -165,7 +177,12 @@ fn sign_in(name: &str) -> Action {
 
 /// With a lease.
 fn sign_in_for(name: &str, lease: i64) -> Action {
-    let (session_id, lease) = (SessionId::from_name(name).unwrap(), Millis(lease));
+    sign_in_as(name, name, lease)
+}
+
+/// With a lease, in a session of another name.
+fn sign_in_as(name: &str, session: &str, lease: i64) -> Action {
+    let (session_id, lease) = (SessionId::from_name(session).unwrap(), Millis(lease));
     Action::SignIn { agent_id: agent(name), session_id, site_id: None, lease }
 }
 
@@ -174,11 +191,11 @@ fn keep_session(name: &str) -> Action {
 }
 
 fn sign_out(name: &str) -> Action {
-    Action::SignOut { agent_id: agent(name), reason: "done".to_owned(), client_sequence: 0 }
+    Action::SignOut { agent_id: agent(name), reason: "done".to_owned(), said: Said::default() }
 }
 
 fn go_ready(name: &str) -> Action {
-    Action::GoReady { agent_id: agent(name), client_sequence: 0 }
+    Action::GoReady { agent_id: agent(name), said: Said::default() }
 }
 
 fn go_not_ready(name: &str, duration: i64) -> Action {
@@ -187,7 +204,7 @@ fn go_not_ready(name: &str, duration: i64) -> Action {
 
 fn pause(name: &str, reason: &str, duration: i64) -> Action {
     let (reason, duration) = (reason.to_owned(), Millis(duration));
-    Action::GoNotReady { agent_id: agent(name), reason, duration, client_sequence: 0 }
+    Action::GoNotReady { agent_id: agent(name), reason, duration, said: Said::default() }
 }
 
 fn force(name: &str, force: Force) -> Action {
@@ -204,15 +221,15 @@ fn finish_wrap_up(name: &str) -> Action {
 }
 
 fn finish_with(name: &str, code: &str) -> Action {
-    Action::FinishWrapUp { agent_id: agent(name), code: code.to_owned() }
+    Action::FinishWrapUp { agent_id: agent(name), offer_id: None, code: code.to_owned() }
 }
 
 fn request_wrap_up(name: &str) -> Action {
-    Action::RequestWrapUp { agent_id: agent(name) }
+    Action::RequestWrapUp { agent_id: agent(name), offer_id: None }
 }
 
 fn extend_wrap_up(name: &str, span: i64) -> Action {
-    Action::ExtendWrapUp { agent_id: agent(name), span: Millis(span) }
+    Action::ExtendWrapUp { agent_id: agent(name), offer_id: None, span: Millis(span) }
 }
 
 fn register(name: &str, device: &str, uri: &str, expires_at: i64) -> Action {

@@ -46,7 +46,10 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
     };
     let outcome = OUTCOMES[it.which as usize % OUTCOMES.len()];
     match it.what {
-        0 => sign_in_for(name, if it.which.is_multiple_of(2) { 1_000 + i64::from(it.which) * 50 } else { 0 }),
+        0 => {
+            let lease = if it.which.is_multiple_of(2) { 1_000 + i64::from(it.which) * 50 } else { 0 };
+            sign_in_as(name, if it.stale { "other" } else { name }, lease)
+        }
         1 => sign_out(name),
         2..=5 => go_ready(name),
         6 if it.stale => pause(name, "coffee", 0),
@@ -92,6 +95,7 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
         19 => acquire("media/nod_m", "nod_m"),
         20 => acquire("routing/0", if it.which.is_multiple_of(2) { "nod_r" } else { "nod_s" }),
         21 if it.which.is_multiple_of(5) => list_reasons(),
+        21 if it.which.is_multiple_of(3) => change_modes(u64::from(it.which), it.which as usize),
         21 => define_roster(u64::from(it.which), if it.stale { &["ben"] } else { &["anna", "ben"] }),
         22 => Action::AcquireLease {
             resource: "media/nod_m".to_owned(),
@@ -143,8 +147,25 @@ fn invariants(machine: &Machine) {
         if agent.reservation.is_some() || agent.wrap_up.is_some() {
             assert_eq!(agent.presence, Presence::Ready);
         }
-        if agent.session.as_ref().is_some_and(Session::lost) {
+        let open = agent.wrap_up.as_ref().is_some_and(|it| it.ends_at.is_none());
+        if agent.lost() {
             assert_ne!(agent.activity(), Activity::Ready, "nobody is ready whose desktop is gone");
+            assert!(!open, "what only the agent could end does not go on without it");
+        }
+        if open {
+            // Whatever the queue's policy has become since.
+            let mut machine = machine.clone();
+            let finish = Action::FinishWrapUp {
+                agent_id: agent.agent_id.clone(),
+                offer_id: None,
+                code: "sold".to_owned(),
+            };
+            let (now, command_id) = (machine.state().now, CommandId::from_name("finish").unwrap());
+            let (index, term) = (machine.state().last_index, machine.state().last_term);
+            let traceparent = String::new();
+            let command = Command { command_id, proposed_at: now, traceparent, action: finish };
+            let done = machine.apply(index, term, command);
+            assert_eq!(done, Ok(Done::WrapUpFinished), "wrap-up without an end can be finished");
         }
         if let Some(deadline) = agent.next_deadline() {
             assert!(deadline > machine.state().now, "what is due has happened");
@@ -240,9 +261,10 @@ proptest! {
     fn every_history_keeps_the_laws(moves in moves()) {
         let (mut world, _) = run(&moves);
         well_formed(&world.machine);
-        world.now += 1_000_000;
+        world.now += 10 * LOST_SESSION_LEN_MAX.0;
         let _ = world.apply(Action::Expire);
         well_formed(&world.machine);
+        prop_assert!(world.machine.state().agents.values().all(|it| !it.lost()), "a lost session ends");
         prop_assert!(world.machine.state().agents.values().all(|it| it.reservation.is_none()));
         prop_assert_eq!(world.machine.next_deadline(), None);
     }
@@ -275,6 +297,17 @@ proptest! {
             let _ = world.apply(action);
             let touched = world.machine.take_touched();
             let state = world.machine.state();
+            for agent_id in touched.agents.difference(&touched.seen) {
+                let (before, after) = (&copy.agents[agent_id], &state.agents[agent_id]);
+                let shown = |agent: &Agent| {
+                    let mut agent = agent.clone();
+                    if let Some(lease) = agent.session.as_mut().and_then(|it| it.lease.as_mut()) {
+                        lease.expires_at = Timestamp(0);
+                    }
+                    agent
+                };
+                prop_assert_eq!(shown(before), shown(after), "nobody was told of it");
+            }
             (copy.now, copy.last_index, copy.published) = (state.now, state.last_index, state.published);
             copy.feature_level = state.feature_level;
             (copy.fact_count, copy.wish_count) = (state.fact_count, state.wish_count);

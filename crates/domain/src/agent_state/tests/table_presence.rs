@@ -10,7 +10,7 @@ fn whoever_signs_in_is_not_ready_until_it_says_so() {
         &[],
         (5, sign_in("anna")),
         expect![[r#"
-        SignedIn { session_id: ses_anna }
+        SignedIn { session_id: ses_anna, client_sequence: 0 }
         @5 AgentSignedIn: agent_id: agt_anna, session_id: ses_anna, site_id: None
     "#]],
     );
@@ -44,7 +44,7 @@ fn only_agents_of_the_directory_sign_in_and_only_once() {
         &ready(),
         (300, sign_in("anna")),
         expect![[r#"
-        SignedIn { session_id: ses_anna }
+        SignedIn { session_id: ses_anna, client_sequence: 0 }
     "#]],
     );
     let other = Action::SignIn {

@@ -191,25 +191,202 @@ fn wrap_up_that_only_the_agent_could_end_is_over_when_its_desktop_is_gone() {
     );
 }
 
+/// The same, when the contact ends only after the desktop is gone.
 #[test]
-fn a_pause_goes_on_without_the_desktop_and_does_not_end_in_ready() {
+fn wrap_up_that_only_the_agent_could_end_does_not_begin_once_its_desktop_is_gone() {
+    let talking = |queue| {
+        leased_and(&[
+            (1_000, reserve(&[wish("anna", "c", queue, 20_000)])),
+            (2_000, accept("anna", "c", 6144)),
+            (6_000, Action::Expire),
+        ])
+    };
     check(
-        &leased_and(&[(1_000, go_not_ready("anna", 7_000))]),
+        &talking("open"),
+        (7_000, release("anna", "c", 6144, ReleaseOutcome::Completed)),
+        expect![[r#"
+        Released { released: true }
+        @7000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
+        @7000 AgentBecameNotReady: agent_id: agt_anna, reason: "desktop gone", until: None
+    "#]],
+    );
+    check(
+        &talking("main"),
+        (7_000, release("anna", "c", 6144, ReleaseOutcome::Completed)),
+        expect![[r#"
+        Released { released: true }
+        @7000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
+        @7000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@12000)
+    "#]],
+    );
+}
+
+/// Time alone makes nobody ready who may be gone: the desktop that is back may stand before an empty chair.
+#[test]
+fn a_pause_goes_on_without_the_desktop_and_no_longer_ends_by_itself() {
+    let paused = leased_and(&[(1_000, go_not_ready("anna", 7_000))]);
+    check(
+        &paused,
         (9_000, Action::Expire),
         expect![[r#"
         Expired
         @5100 SessionLost: agent_id: agt_anna, session_id: ses_anna
-        @8000 AgentBecameNotReady: agent_id: agt_anna, reason: "desktop gone", until: None
+        @5100 AgentBecameNotReady: agent_id: agt_anna, reason: "lunch", until: None
     "#]],
     );
+    let back = [paused, vec![(7_000, keep_session("anna"))]].concat();
     check(
-        &leased_and(&[(1_000, go_not_ready("anna", 7_000)), (7_000, keep_session("anna"))]),
+        &back,
         (9_000, Action::Expire),
         expect![[r#"
         Expired
-        @8000 AgentBecameReady: agent_id: agt_anna
     "#]],
     );
+    check(
+        &back,
+        (9_000, go_ready("anna")),
+        expect![[r#"
+        Ready
+        @9000 AgentBecameReady: agent_id: agt_anna
+    "#]],
+    );
+    // What is said after the loss counts as said, also its end.
+    let again = [back, vec![(8_000, go_not_ready("anna", 1_000)), (8_500, keep_session("anna"))]].concat();
+    check(
+        &again,
+        (9_000, Action::Expire),
+        expect![[r#"
+        Expired
+        @9000 AgentBecameReady: agent_id: agt_anna
+    "#]],
+    );
+}
+
+#[test]
+fn a_pause_asked_for_during_a_contact_does_not_end_by_itself_after_a_loss() {
+    let back = leased_and(&[
+        (1_000, reserve(&[wish("anna", "c", "main", 20_000)])),
+        (2_000, accept("anna", "c", 6144)),
+        (3_000, go_not_ready("anna", 7_000)),
+        (6_000, keep_session("anna")),
+    ]);
+    check(
+        &back,
+        (7_000, release("anna", "c", 6144, ReleaseOutcome::Failed)),
+        expect![[r#"
+        Released { released: true }
+        @7000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Failed
+        @7000 AgentBecameNotReady: agent_id: agt_anna, reason: "lunch", until: None
+    "#]],
+    );
+}
+
+#[test]
+fn a_lost_session_ends_by_itself_unless_the_agent_is_held() {
+    let gone = [leased_and(&[(6_000, Action::Expire)]), vec![(1_000_000, Action::Expire)]].concat();
+    check(
+        &gone,
+        (5_099 + LOST_SESSION_LEN_MAX.0, Action::Expire),
+        expect![[r#"
+        Expired
+    "#]],
+    );
+    check(
+        &gone,
+        (5_100 + LOST_SESSION_LEN_MAX.0, Action::Expire),
+        expect![[r#"
+        Expired
+        @1805100 AgentSignedOut: agent_id: agt_anna, session_id: ses_anna, reason: "desktop gone"
+    "#]],
+    );
+    let back = [gone, vec![(1_700_000, keep_session("anna"))]].concat();
+    check(
+        &back,
+        (1_805_100, Action::Expire),
+        expect![[r#"
+        Expired
+        @1705000 SessionLost: agent_id: agt_anna, session_id: ses_anna
+    "#]],
+    );
+}
+
+#[test]
+fn a_lost_session_of_an_agent_that_talks_waits_for_the_end_of_the_contact() {
+    let mut world = World::new();
+    let renew = |world: &mut World| {
+        let epoch = world.machine.state().leases["media/nod_m"].epoch().unwrap();
+        let (resource, holder) = ("media/nod_m".to_owned(), node("nod_m"));
+        world.apply(Action::RenewLease { resource, holder, epoch, ttl: Millis(300_000) }).unwrap();
+    };
+    let talking = leased_and(&[
+        (1_000, reserve(&[wish("anna", "c", "main", 20_000)])),
+        (2_000, accept("anna", "c", 6144)),
+    ]);
+    for (now, action) in talking {
+        world.now = now;
+        world.apply(action).unwrap();
+    }
+    while world.now < 2 * LOST_SESSION_LEN_MAX.0 {
+        world.now += 200_000;
+        renew(&mut world);
+    }
+    let does = |world: &World| world.machine.state().agents[&agent("anna")].activity();
+    assert_eq!(does(&world), Activity::Talking);
+    world.apply(release("anna", "c", 6144, ReleaseOutcome::Failed)).unwrap();
+    assert_eq!(does(&world), Activity::NotReady);
+    world.now += LOST_SESSION_LEN_MAX.0;
+    world.apply(Action::Expire).unwrap();
+    assert_eq!(does(&world), Activity::SignedOut);
+}
+
+/// The desktop is broken and another one is there: its agent must not wait for a session that nobody can keep.
+#[test]
+fn another_desktop_takes_over_from_a_lost_one_in_which_nothing_is_held() {
+    let lost = leased_and(&[(6_000, Action::Expire)]);
+    check(
+        &lost,
+        (7_000, sign_in_as("anna", "second", 5_000)),
+        expect![[r#"
+        SignedIn { session_id: ses_second, client_sequence: 0 }
+        @7000 AgentSignedOut: agent_id: agt_anna, session_id: ses_anna, reason: "desktop gone"
+        @7000 AgentSignedIn: agent_id: agt_anna, session_id: ses_second, site_id: None
+    "#]],
+    );
+    let held = leased_and(&[
+        (1_000, reserve(&[wish("anna", "c", "main", 20_000)])),
+        (2_000, accept("anna", "c", 6144)),
+        (6_000, Action::Expire),
+    ]);
+    for given in [leased(), held] {
+        let now = given.last().unwrap().0 + 100;
+        check(
+            &given,
+            (now, sign_in_as("anna", "second", 5_000)),
+            expect![[r#"
+            rejected: agent is already signed in with session ses_anna
+        "#]],
+        );
+    }
+}
+
+#[test]
+fn a_sign_of_life_is_seen_only_when_the_session_was_lost() {
+    let mut world = World::new();
+    for (now, action) in leased() {
+        world.now = now;
+        world.apply(action).unwrap();
+    }
+    let seen = |world: &mut World, now, action| {
+        world.now = now;
+        world.machine.take_touched();
+        world.apply(action).unwrap();
+        let touched = world.machine.take_touched();
+        (touched.agents.contains(&agent("anna")), touched.seen.contains(&agent("anna")))
+    };
+    assert_eq!(seen(&mut world, 4_000, keep_session("anna")), (true, false));
+    assert_eq!(seen(&mut world, 9_000, Action::Expire), (true, true), "lost");
+    assert_eq!(seen(&mut world, 9_500, keep_session("anna")), (true, true), "and back");
+    assert_eq!(seen(&mut world, 9_600, keep_session("anna")), (true, false));
 }
 
 /// While nobody leads, nobody can be heard of.

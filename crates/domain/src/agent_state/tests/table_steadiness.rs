@@ -5,16 +5,16 @@ use expect_test::expect;
 use super::*;
 
 fn numbered(action: Action, number: u64) -> Action {
-    match action {
-        Action::GoReady { agent_id, .. } => Action::GoReady { agent_id, client_sequence: number },
-        Action::GoNotReady { agent_id, reason, duration, .. } => {
-            Action::GoNotReady { agent_id, reason, duration, client_sequence: number }
-        }
-        Action::SignOut { agent_id, reason, .. } => {
-            Action::SignOut { agent_id, reason, client_sequence: number }
-        }
-        other => other,
+    numbered_in(action, "anna", number)
+}
+
+fn numbered_in(mut action: Action, session: &str, number: u64) -> Action {
+    if let Action::GoReady { said, .. } | Action::GoNotReady { said, .. } | Action::SignOut { said, .. } =
+        &mut action
+    {
+        *said = Said { session_id: Some(SessionId::from_name(session).unwrap()), sequence: number };
     }
+    action
 }
 
 /// "The next state is lost, or goes back to Available": a retry that comes late must not undo the newer choice.
@@ -63,6 +63,57 @@ fn a_number_that_was_used_for_another_command_signs_nobody_out_and_says_so() {
         (300, numbered(sign_out("anna"), 4)),
         expect![[r#"
         rejected: the client's command 4 came before this one
+    "#]],
+    );
+}
+
+/// A client that counts wrongly must hear so: to be told "done" of what was not done is worse than a refusal.
+#[test]
+fn a_number_that_was_used_for_another_choice_is_refused() {
+    let given = [(100, sign_in("anna")), (200, numbered(go_not_ready("anna", 60_000), 4))];
+    let others =
+        [go_ready("anna"), go_not_ready("anna", 60_001), pause("anna", "coffee", 60_000), sign_out("anna")];
+    for other in others {
+        check(
+            &given,
+            (300, numbered(other, 4)),
+            expect![[r#"
+            rejected: the client's command 4 came before this one
+        "#]],
+        );
+    }
+}
+
+/// A desktop counts anew in each session: what it said in the last one must not be taken for something newer in this one.
+#[test]
+fn a_command_of_another_session_is_refused_whatever_its_number() {
+    let given = [
+        (100, sign_in("anna")),
+        (200, numbered(go_ready("anna"), 9)),
+        (300, sign_out("anna")),
+        (400, sign_in_as("anna", "second", 0)),
+        (500, numbered_in(go_ready("anna"), "second", 1)),
+    ];
+    for late in [go_not_ready("anna", 0), go_ready("anna"), sign_out("anna")] {
+        for number in [0, 1, 10] {
+            check(
+                &given,
+                (600, numbered_in(late.clone(), "anna", number)),
+                expect![[r#"
+                rejected: session is not the agent's live one, which is ses_second
+            "#]],
+            );
+        }
+    }
+}
+
+#[test]
+fn a_desktop_that_was_loaded_anew_hears_where_it_had_got_to() {
+    check(
+        &[(100, sign_in("anna")), (200, numbered(go_ready("anna"), 9))],
+        (300, sign_in("anna")),
+        expect![[r#"
+        SignedIn { session_id: ses_anna, client_sequence: 9 }
     "#]],
     );
 }

@@ -141,6 +141,66 @@ fn where_a_code_is_required_wrap_up_is_not_finished_without_and_runs_out_all_the
 }
 
 #[test]
+fn blanks_are_no_code() {
+    check(
+        &wrapping_up_in("coded"),
+        (11_000, finish_with("anna", " \t")),
+        expect![[r#"
+        rejected: wrap-up cannot be finished without a code
+    "#]],
+    );
+}
+
+/// A queue's policy may change while somebody wraps up by the one before.
+#[test]
+fn wrap_up_without_an_end_can_be_finished_also_where_it_is_forced_by_now() {
+    // From mandatory to the mode before it.
+    let by = WrapUpMode::ALL.len() - 1;
+    let forced = |roster: &Action| match roster {
+        Action::DefineRoster(roster) => roster.queues[&QueueId::from_name("open").unwrap()].wrap_up_mode,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(forced(&change_modes(2, by)), WrapUpMode::TimedForced);
+    check(
+        &[wrapping_up_in("open"), vec![(11_000, change_modes(2, by))]].concat(),
+        (12_000, finish_wrap_up("anna")),
+        expect![[r#"
+        WrapUpFinished
+        @12000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: true, wrap_up_code: ""
+    "#]],
+    );
+}
+
+/// A desktop that is a contact behind must not end the wrap-up of the next.
+#[test]
+fn who_names_another_offer_than_the_live_one_is_refused() {
+    let offer = |contact: &str| OfferId::from_name(&format!("{contact}-anna")).unwrap();
+    let request = |contact| Action::RequestWrapUp { agent_id: agent("anna"), offer_id: Some(offer(contact)) };
+    let extend = |contact| {
+        let (agent_id, span) = (agent("anna"), Millis(1_000));
+        Action::ExtendWrapUp { agent_id, offer_id: Some(offer(contact)), span }
+    };
+    let finish = |contact| {
+        let (agent_id, code) = (agent("anna"), "sold".to_owned());
+        Action::FinishWrapUp { agent_id, offer_id: Some(offer(contact)), code }
+    };
+    for (given, wrong, right) in [
+        (talking(), request("before"), request("c")),
+        (wrapping_up(), extend("before"), extend("c")),
+        (wrapping_up(), finish("before"), finish("c")),
+    ] {
+        let mut world = World::new();
+        for (now, action) in given {
+            world.now = now;
+            world.apply(action).unwrap();
+        }
+        world.now = 11_000;
+        assert_eq!(world.apply(wrong), Err(Rejection::WrongOffer { offer_id: offer("c") }));
+        world.apply(right).unwrap();
+    }
+}
+
+#[test]
 fn wrap_up_is_extended_up_to_the_queue_s_limit_altogether() {
     check(
         &wrapping_up_in("coded"),
