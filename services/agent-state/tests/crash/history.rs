@@ -174,7 +174,8 @@ impl History {
         let (told, heard) = mpsc::channel();
         let disk = self.disk.clone();
         let done = move |result: std::io::Result<()>| {
-            if sync && result.is_ok() {
+            // A process that is dead tells nobody, whatever its last sync came to.
+            if sync && result.is_ok() && disk.struck() != Some(Fault::Kill) {
                 disk.mark(Mark::Acknowledged(count));
             }
             let _ = told.send(result.is_ok());

@@ -10,7 +10,8 @@
 //!
 //! Behind each durable group stands a *seal*, written before anybody is answered: a record that repeats what is known and
 //! says how much of the segment is durable. A bad record before it is damage and refused; without it the last group could
-//! not be told from a torn tail. The seal itself is not synced. What nobody can tell is thus left to one case: the power
+//! not be told from a torn tail. (When there is no room left for it, the group counts all the same, the replica ends, and
+//! the next start seals.) The seal itself is not synced. What nobody can tell is thus left to one case: the power
 //! fails in the moment between a group's sync and the writing back of its seal, *and* a bit of that group has flipped
 //! before the next start. The applied state may know a later index than the log then, and the store refuses to start.
 
