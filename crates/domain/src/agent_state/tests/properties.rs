@@ -8,7 +8,8 @@ use super::*;
 use crate::facts::AgentFact;
 
 const AGENTS: [&str; 3] = ["anna", "ben", "zoe"];
-const QUEUES: [&str; 7] = ["main", "lenient", "none", "forced", "open", "asked", "coded"];
+/// The open one more often: what has no end by itself is where an agent can be locked in.
+const QUEUES: [&str; 8] = ["main", "open", "lenient", "none", "open", "forced", "asked", "coded"];
 const OUTCOMES: [ReleaseOutcome; 9] = ReleaseOutcome::ALL;
 
 /// A step of a random history: time passes, then an action whose token and epochs are guessed from the live state,
@@ -44,7 +45,11 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
         let epoch = machine.state().leases.get(resource).and_then(Lease::epoch).unwrap_or_default();
         Epoch(epoch.0 - u64::from(it.stale && epoch.0 > 0))
     };
-    let outcome = OUTCOMES[it.which as usize % OUTCOMES.len()];
+    let outcome = match it.which % 3 {
+        0 => ReleaseOutcome::Completed,
+        _ => OUTCOMES[it.which as usize % OUTCOMES.len()],
+    };
+    let revision = machine.state().roster.revision + u64::from(!it.stale);
     match it.what {
         0 => {
             let lease = if it.which.is_multiple_of(2) { 1_000 + i64::from(it.which) * 50 } else { 0 };
@@ -94,9 +99,12 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
         },
         19 => acquire("media/nod_m", "nod_m"),
         20 => acquire("routing/0", if it.which.is_multiple_of(2) { "nod_r" } else { "nod_s" }),
-        21 if it.which.is_multiple_of(5) => list_reasons(),
-        21 if it.which.is_multiple_of(3) => change_modes(u64::from(it.which), it.which as usize),
-        21 => define_roster(u64::from(it.which), if it.stale { &["ben"] } else { &["anna", "ben"] }),
+        // Every revision that is not stale takes effect, also in the middle of a wrap-up.
+        21 => match it.which % 4 {
+            0 => list_reasons(),
+            1 | 2 => change_modes(revision, it.which as usize / 4),
+            _ => define_roster(revision, if it.stale { &["ben"] } else { &["anna", "ben"] }),
+        },
         22 => Action::AcquireLease {
             resource: "media/nod_m".to_owned(),
             holder: node("nod_m"),
@@ -114,7 +122,25 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
 
 /// Runs a history; returns the machine and every command as applied.
 fn run(moves: &[Move]) -> (World, Vec<(u64, Command)>) {
+    run_from(World::new(), moves)
+}
+
+/// As [`run`], beginning with Anna in a conversation of a queue, in a session with a lease.
+fn run_from_talk(queue: &str, lease: i64, moves: &[Move]) -> World {
     let mut world = World::new();
+    for (now, action) in [
+        (100, sign_in_for("anna", lease)),
+        (200, go_ready("anna")),
+        (300, reserve(&[wish("anna", "c", queue, 20_000)])),
+        (400, accept("anna", "c", 6144)),
+    ] {
+        world.now = now;
+        world.apply(action).unwrap();
+    }
+    run_from(world, moves).0
+}
+
+fn run_from(mut world: World, moves: &[Move]) -> (World, Vec<(u64, Command)>) {
     let mut applied = Vec::new();
     for it in moves {
         world.now += it.elapsed;
@@ -153,24 +179,29 @@ fn invariants(machine: &Machine) {
             assert!(!open, "what only the agent could end does not go on without it");
         }
         if open {
-            // Whatever the queue's policy has become since.
-            let mut machine = machine.clone();
-            let finish = Action::FinishWrapUp {
-                agent_id: agent.agent_id.clone(),
-                offer_id: None,
-                code: "sold".to_owned(),
-            };
-            let (now, command_id) = (machine.state().now, CommandId::from_name("finish").unwrap());
-            let (index, term) = (machine.state().last_index, machine.state().last_term);
-            let traceparent = String::new();
-            let command = Command { command_id, proposed_at: now, traceparent, action: finish };
-            let done = machine.apply(index, term, command);
-            assert_eq!(done, Ok(Done::WrapUpFinished), "wrap-up without an end can be finished");
+            can_be_finished(machine, &agent.agent_id);
         }
         if let Some(deadline) = agent.next_deadline() {
             assert!(deadline > machine.state().now, "what is due has happened");
             assert!(machine.next_deadline().is_some_and(|next| next <= deadline));
         }
+    }
+}
+
+/// Wrap-up without an end can be finished by whoever says what it came to, whatever modes the next revision gives the queues.
+fn can_be_finished(machine: &Machine, agent_id: &AgentId) {
+    let (now, index, term) = (machine.state().now, machine.state().last_index, machine.state().last_term);
+    let revision = machine.state().roster.revision + 1;
+    for by in 0..WrapUpMode::ALL.len() {
+        let mut machine = machine.clone();
+        let mut ask = |name, action| {
+            let (command_id, traceparent) = (CommandId::from_name(name).unwrap(), String::new());
+            machine.apply(index, term, Command { command_id, proposed_at: now, traceparent, action })
+        };
+        ask("modes", change_modes(revision, by)).unwrap();
+        let (agent_id, code) = (agent_id.clone(), "sold".to_owned());
+        let finished = ask("finish", Action::FinishWrapUp { agent_id, offer_id: None, code });
+        assert_eq!(finished, Ok(Done::WrapUpFinished), "wrap-up without an end can be finished");
     }
 }
 
@@ -267,6 +298,16 @@ proptest! {
         prop_assert!(world.machine.state().agents.values().all(|it| !it.lost()), "a lost session ends");
         prop_assert!(world.machine.state().agents.values().all(|it| it.reservation.is_none()));
         prop_assert_eq!(world.machine.next_deadline(), None);
+    }
+
+    /// Where agents get locked in is after a conversation: histories that begin there see more of it.
+    #[test]
+    fn every_history_after_a_conversation_keeps_the_laws(
+        queue in prop::sample::select(&QUEUES[..]),
+        lease in 1_000i64..20_000,
+        moves in moves(),
+    ) {
+        well_formed(&run_from_talk(queue, lease, &moves).machine);
     }
 
     #[test]
