@@ -26,6 +26,8 @@ const LEASE_MS: i64 = 300_000;
 const RENEW_EVERY: Duration = Duration::from_secs(60);
 /// How long an offer may hold an agent: longer than any failover, so that what ends a reservation is its release.
 const OFFER_MS: i64 = 120_000;
+/// How long an agent can be called: longer than anything that is measured.
+const CALLABLE_MS: i64 = 24 * 3600 * 1000;
 /// How long agent-state may take to take a command.
 const DECIDED_WITHIN: Duration = Duration::from_secs(60);
 /// Agents that are made ready at the same time.
@@ -69,13 +71,14 @@ impl Floor {
         let media = lease(media_resource());
         let media_epoch = decided(|| client.acquire_lease(media.clone())).await?.epoch;
         let agents = (0..agent_count).map(|agent| api::RosterAgent { agent_id: agent_id(agent), cell: 0 });
-        let queue = api::RosterQueue { queue_id: QUEUE.to_owned(), wrap_up_ms: 0, miss_count_max: 0 };
+        let queue = api::RosterQueue { queue_id: QUEUE.to_owned(), ..Default::default() };
         let roster = api::DefineRosterRequest {
             command_id: mint.command().to_string(),
             // Above that of a directory without facts, which is all that these voters know of.
             directory_revision: 1,
             agents: agents.collect(),
             queues: vec![queue],
+            reasons: Vec::new(),
         };
         decided(|| client.define_roster(roster.clone())).await?;
         let floor = Self { client, mint, routing_epoch, media_epoch };
@@ -147,11 +150,24 @@ impl Floor {
             command_id: self.mint.command().to_string(),
             agent_id: agent_id(agent),
             session_id: self.mint.session().to_string(),
-            site_id: String::new(),
+            ..Default::default()
         };
         decided(|| self.client.sign_in(session.clone())).await?;
-        let ready =
-            api::GoReadyRequest { command_id: self.mint.command().to_string(), agent_id: agent_id(agent) };
+        // Nobody is reserved who cannot be called. Here nobody calls.
+        let device = api::RegisterDeviceRequest {
+            command_id: self.mint.command().to_string(),
+            agent_id: agent_id(agent),
+            device_id: format!("dev_{agent}"),
+            contact_uri: "sip:nobody@127.0.0.1".to_owned(),
+            node_id: NODE.to_owned(),
+            expires_at_ms: unix_ms() + CALLABLE_MS,
+        };
+        decided(|| self.client.register_device(device.clone())).await?;
+        let ready = api::GoReadyRequest {
+            command_id: self.mint.command().to_string(),
+            agent_id: agent_id(agent),
+            ..Default::default()
+        };
         decided(|| self.client.go_ready(ready.clone())).await.map(drop)
     }
 }

@@ -7,14 +7,14 @@ mod samples;
 use prost::Message;
 use samples::{contacts, outcome, routing};
 use trunkline_domain::facts::{
-    ContactFact, DefinitionKind, DequeueReason, DirectoryFact, FlowOutReason, LogFact, OfferEnd,
+    AgentFact, ContactFact, DefinitionKind, DequeueReason, DirectoryFact, FlowOutReason, LogFact, OfferEnd,
     OfferFailure, PassedOverReason, ReleaseOutcome, RoutingFact, UsageUnit,
 };
 use trunkline_domain::vocabulary::{ContactEndCause, LogName};
 use trunkline_proto::agent_state::v1::ReservationOutcome;
 use trunkline_proto::contacts::v1::contact_fact::Fact as ContactArm;
 use trunkline_proto::convert::{DecodeError, WireFact, decode_any, release_outcome};
-use trunkline_proto::envelope::v1::{Outcome, fact::Body};
+use trunkline_proto::envelope::v1::{Outcome, OutcomeHeader, fact::Body};
 use trunkline_proto::routing::v1::routing_fact::Fact as RoutingArm;
 
 /// The record of one sample, to spoil.
@@ -51,6 +51,25 @@ fn a_future_schema_is_refused_before_anything_is_read() {
         refused.to_string(),
         "record of log contacts has schema version 2, this program knows up to 1"
     );
+}
+
+/// So that readers of the version before go on reading what they understand.
+#[test]
+fn a_record_bears_the_lowest_version_that_says_what_it_holds() {
+    let version = |bytes: &[u8]| OutcomeHeader::decode(bytes).unwrap().schema_version;
+    for sample in samples::agents() {
+        let expected = if sample.0 == "open" { 2 } else { 1 };
+        let bytes = AgentFact::encode_outcome(&samples::outcome(&sample));
+        assert_eq!(version(&bytes), expected, "{} {}", sample.1.name(), sample.0);
+    }
+    let mut seen = Vec::new();
+    for sample in samples::directory() {
+        let bytes = DirectoryFact::encode_outcome(&samples::outcome(&sample));
+        if version(&bytes) > 1 {
+            seen.push(format!("{} {}", sample.1.name(), sample.0));
+        }
+    }
+    assert_eq!(seen, ["QueueDefined asked"]);
 }
 
 #[test]

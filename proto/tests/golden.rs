@@ -13,11 +13,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use prost::Message;
 use prost_reflect::DescriptorPool;
 use samples::{Sample, all, outcome};
 use trunkline_domain::facts::{AnyFact, Outcome};
 use trunkline_domain::vocabulary::{Epoch, InputPosition};
 use trunkline_proto::convert::{WireFact, decode_any};
+use trunkline_proto::envelope::v1::OutcomeHeader;
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
@@ -25,7 +27,7 @@ fn golden() -> PathBuf {
 
 /// What the fact says, for the reviewer, then the bytes of the whole outcome as hex, 32 a line.
 fn page<F: WireFact>(sample: &Sample<F>, bytes: &[u8]) -> String {
-    let (log, version) = (F::LOG, F::SCHEMA_VERSION);
+    let (log, version) = (F::LOG, OutcomeHeader::decode(bytes).unwrap().schema_version);
     let mut page = format!("# {}, log {log}, schema version {version}\n", sample.1.name());
     for line in format!("{:#?}", sample.1).lines() {
         writeln!(page, "# {line}").unwrap();

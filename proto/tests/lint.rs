@@ -14,6 +14,7 @@ const PLAIN_NUMBERS: &[(&str, &str)] = &[
     ("cell", "a partition number"),
     ("epoch", "a fence: a Raft index"),
     ("index", "a Raft index"),
+    ("level", "of rules: an ordinal"),
     ("minute", "minutes after local midnight"),
     ("node_id", "a voter, as the consensus library numbers it"),
     ("number", "a place in a series, a line or a column"),

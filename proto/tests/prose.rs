@@ -20,10 +20,12 @@ fn every_fact_has_its_line() {
     expect![[r#"
         RevisionApplied: revision 2 applied, effective 2026-03-02T12:00:00.000Z
         OperatorDefined: operator opr_meridian defined, months in Europe/Berlin
+        OperatorDefined.reasons: operator opr_meridian defined, months in Europe/Berlin
         CompanyDefined: company cmp_aurora defined in cell 3, answered within 20 s counts
         SkillDefined: skill skl_german defined
         CalendarDefined: calendar cal_berlin defined: 2 spans a week, 1 closed days, Europe/Berlin
         QueueDefined: queue que_aurora of cmp_aurora defined: priority 10, rings 20 s, wraps up 30 s
+        QueueDefined.asked: queue que_cobalt of cmp_cobalt defined: priority 0, rings 20 s, wraps up 30 s
         FlowDefined: flow flw_aurora of cmp_aurora defined: to que_aurora
         FlowDefined.bare: flow flw_cobalt of cmp_cobalt defined: to que_cobalt
         NumberDefined: number +…10 of cmp_aurora defined: to flw_aurora
@@ -75,6 +77,11 @@ fn every_fact_has_its_line() {
         AgentBecameReady: agt_anna is ready
         AgentBecameNotReady: agt_anna is not ready until 12:30:00.000: lunch
         AgentBecameNotReady.bare: agt_anna is not ready: missed_offers
+        AgentForced: agt_anna forced signed out: left without signing out
+        AgentForced.away: agt_anna forced not ready (training for 900 s): fire drill
+        AgentPresenceUnsteady: agt_anna changed its presence 7 times since 11:59:42.000
+        PauseLimitExceeded: agt_anna is not ready for longer than 1800 s: lunch
+        SessionLost: desktop of agt_anna is gone
         DeviceRegistered: dev_3f2a9c of agt_anna can be called through nod_m1 until 12:05:00.000
         DeviceUnregistered: dev_3f2a9c of agt_anna can no longer be called: expired
         AgentReserved: reserved agt_anna for ofr_…h38x until 12:00:20.100
@@ -82,8 +89,11 @@ fn every_fact_has_its_line() {
         ReservationReleased: released agt_anna from ofr_…h38x: caller gone
         ReservationUnconfirmed: agt_anna on ofr_…h38x is unconfirmed, resolves by 12:00:10.000
         WrapUpStarted: agt_anna wraps up until 12:00:30.000
+        WrapUpStarted.open: agt_anna wraps up until it says so
+        WrapUpExtended: agt_anna wraps up longer, until 12:01:00.000
         WrapUpEnded: agt_anna finished wrap-up
         WrapUpEnded.bare: wrap-up of agt_anna ran out
+        WrapUpEnded.coded: agt_anna finished wrap-up: order changed
         LeaseGranted: routing/0 leased to nod_r1, epoch 41, until 12:00:03.000
         LeaseLapsed: lease of media/nod_m1 lapsed, nod_m1 had it, epoch 12
         LeaseReleased: lease of billing/0 given back by nod_b1, epoch 13

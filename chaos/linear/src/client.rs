@@ -228,21 +228,25 @@ impl Client {
         match call {
             AgentCall::SignIn { session } => {
                 let session_id = names.marked("ses_", session);
-                let request = api::SignInRequest { command_id, agent_id, session_id, site_id: String::new() };
+                let request = api::SignInRequest { command_id, agent_id, session_id, ..Default::default() };
                 self.session(via.sign_in(request).await.map(|it| it.session_id))
             }
             AgentCall::SignOut => {
-                let request = api::SignOutRequest { command_id, agent_id, reason: "linear".to_owned() };
+                let reason = "linear".to_owned();
+                let request = api::SignOutRequest { command_id, agent_id, reason, ..Default::default() };
                 self.session(via.sign_out(request).await.map(|it| it.session_id))
             }
-            AgentCall::GoReady => self.done(via.go_ready(api::GoReadyRequest { command_id, agent_id }).await),
+            AgentCall::GoReady => {
+                let request = api::GoReadyRequest { command_id, agent_id, ..Default::default() };
+                self.done(via.go_ready(request).await)
+            }
             AgentCall::GoNotReady { reason } => {
                 let reason = names.marked("", reason);
-                let request = api::GoNotReadyRequest { command_id, agent_id, reason, duration_ms: 0 };
+                let request = api::GoNotReadyRequest { command_id, agent_id, reason, ..Default::default() };
                 self.done(via.go_not_ready(request).await)
             }
             AgentCall::FinishWrapUp => {
-                let request = api::FinishWrapUpRequest { command_id, agent_id };
+                let request = api::FinishWrapUpRequest { command_id, agent_id, ..Default::default() };
                 self.done(via.finish_wrap_up(request).await)
             }
             AgentCall::Reserve { offer } => {

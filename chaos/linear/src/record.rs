@@ -113,9 +113,25 @@ async fn prepare(patient: &AgentStateClient, number: u32, width: Width) -> Resul
             queue_id: QUEUE.to_owned(),
             wrap_up_ms: WRAP_UP_MS,
             miss_count_max: MISS_COUNT_MAX,
+            ..Default::default()
         }],
+        reasons: Vec::new(),
     };
     patient.define_roster(roster).await.map_err(unprepared)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::new)?;
+    let expires_at_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX) + OFFER_MS;
+    // Nobody is reserved who cannot be called; here everybody can, for as long as offers last.
+    for agent in 0..width.agents {
+        let device = api::RegisterDeviceRequest {
+            command_id: String::new(),
+            agent_id: names.agent(agent),
+            device_id: format!("dev_{agent}"),
+            contact_uri: "sip:nobody@127.0.0.1".to_owned(),
+            node_id: NODE.to_owned(),
+            expires_at_ms,
+        };
+        patient.register_device(device).await.map_err(unprepared)?;
+    }
     let acquire = async |(resource, holder): (&str, &str)| {
         let request = api::AcquireLeaseRequest {
             command_id: String::new(),
@@ -127,8 +143,6 @@ async fn prepare(patient: &AgentStateClient, number: u32, width: Width) -> Resul
         patient.acquire_lease(request).await.map(|granted| granted.epoch).map_err(unprepared)
     };
     let (routing_epoch, media_epoch) = (acquire(ROUTING).await?, acquire(MEDIA).await?);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::new)?;
-    let expires_at_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX) + OFFER_MS;
     let agents = width.agents;
     Ok(Setting { names, agents, routing_epoch, media_epoch, expires_at_ms, began: Instant::now() })
 }

@@ -6,7 +6,7 @@ use trunkline_chaos::History;
 use trunkline_domain::billing::{Engagements, Talks, Terms, Work, rate};
 use trunkline_domain::facts::{
     AgentFact, Company, ContactFact, Contract, Delivered, DequeueReason, DirectoryFact, LogFact, Meta,
-    OfferEnd, Operator, Outcome, Queue, Recorded, ReleaseOutcome, RoutingFact, UsageUnit,
+    OfferEnd, Operator, Outcome, Queue, Recorded, ReleaseOutcome, RoutingFact, UsageUnit, WrapUpMode,
 };
 use trunkline_domain::kernel::Projection;
 use trunkline_domain::vocabulary::{
@@ -118,6 +118,7 @@ impl Pen {
                 operator_id: OperatorId::from_name("op").unwrap(),
                 name: "Op".into(),
                 time_zone: "Europe/Berlin".into(),
+                not_ready_reasons: vec![],
             }),
             DirectoryFact::CompanyDefined(Company {
                 company_id: company(),
@@ -137,6 +138,11 @@ impl Pen {
                 waiting_count_max: 0,
                 miss_count_max: 3,
                 reoffer_after_ms: Millis(30_000),
+                wrap_up_mode: WrapUpMode::Timed,
+                wrap_up_code_required: false,
+                wrap_up_extension_ms_max: Millis::ZERO,
+                miss_reason: String::new(),
+                miss_return_ms: Millis::ZERO,
             }),
             contract(UsageUnit::TalkTime, "talk"),
             contract(UsageUnit::WorkTime, "work"),
@@ -188,7 +194,13 @@ impl Pen {
         let (contact_id, offer_id, agent_id) = (contact(c), offer(o), agent(a));
         self.agents(
             at + 10_000,
-            vec![AgentFact::WrapUpEnded { agent_id, offer_id, contact_id, finished_by_agent: false }],
+            vec![AgentFact::WrapUpEnded {
+                agent_id,
+                offer_id,
+                contact_id,
+                finished_by_agent: false,
+                wrap_up_code: String::new(),
+            }],
         );
     }
 
@@ -337,6 +349,6 @@ pub fn wrapping_up(c: u32, o: u32, a: u32) -> AgentFact {
         contact_id: contact(c),
         company_id: company(),
         queue_id: queue(),
-        ends_at: Timestamp(0),
+        ends_at: Some(Timestamp(1)),
     }
 }

@@ -69,10 +69,14 @@ macro_rules! commands {
 }
 commands!(
     SignInRequest,
+    KeepSessionRequest,
     SignOutRequest,
     GoReadyRequest,
     GoNotReadyRequest,
+    ForcePresenceRequest,
+    RequestWrapUpRequest,
     FinishWrapUpRequest,
+    ExtendWrapUpRequest,
     RegisterDeviceRequest,
     UnregisterDeviceRequest,
     DefineRosterRequest,
@@ -107,12 +111,20 @@ macro_rules! calls {
 calls! {
     /// Begins a session.
     sign_in(SignInRequest) -> SignInResponse;
+    /// The session's desktop is there.
+    keep_session(KeepSessionRequest) -> KeepSessionResponse;
     /// Ends a session.
     sign_out(SignOutRequest) -> SignOutResponse;
     /// The agent takes contacts from now on.
     go_ready(GoReadyRequest) -> GoReadyResponse;
     /// The agent takes no contacts from now on.
     go_not_ready(GoNotReadyRequest) -> GoNotReadyResponse;
+    /// A supervisor decides for the agent.
+    force_presence(ForcePresenceRequest) -> ForcePresenceResponse;
+    /// Asks for after-contact work.
+    request_wrap_up(RequestWrapUpRequest) -> RequestWrapUpResponse;
+    /// Puts the end of after-contact work off.
+    extend_wrap_up(ExtendWrapUpRequest) -> ExtendWrapUpResponse;
     /// Ends after-contact work.
     finish_wrap_up(FinishWrapUpRequest) -> FinishWrapUpResponse;
     /// The agents as the leader sees them.

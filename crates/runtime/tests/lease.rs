@@ -21,7 +21,7 @@ const TTL: Millis = Millis(3_000);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn go_ready() -> GoReadyRequest {
-    GoReadyRequest { command_id: String::new(), agent_id: "agt_anna".to_owned() }
+    GoReadyRequest { agent_id: "agt_anna".to_owned(), ..GoReadyRequest::default() }
 }
 
 #[tokio::test]

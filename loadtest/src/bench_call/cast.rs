@@ -88,7 +88,7 @@ pub(super) async fn sign_in(voters: &[String], phones: SocketAddr) -> Result<(),
                     expires_at_ms: unix_ms() + CALLABLE_MS,
                 };
                 client.register_device(device).await.map_err(refused)?;
-                let ready = api::GoReadyRequest { command_id: String::new(), agent_id: agent_id.clone() };
+                let ready = api::GoReadyRequest { agent_id: agent_id.clone(), ..Default::default() };
                 client.go_ready(ready).await.map(drop).map_err(refused)
             }
         })

@@ -111,6 +111,16 @@ impl Field for Option<Timestamp> {
     }
 }
 
+/// A time that is zero when there is none.
+pub(super) fn or_zero(at: &Option<Timestamp>) -> i64 {
+    at.map_or(0, |at| at.0)
+}
+
+/// The time such a field holds.
+pub(super) fn if_any(wire: i64) -> Option<Timestamp> {
+    (wire != 0).then_some(Timestamp(wire))
+}
+
 macro_rules! narrow {
     ($($small:ty),*) => {$(
         impl Field for $small {

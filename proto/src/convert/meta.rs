@@ -10,6 +10,10 @@ use crate::envelope::v1::fact::Body;
 pub trait FactBody: LogFact {
     /// The schema version of the log.
     const SCHEMA_VERSION: u32;
+    /// The version of the first reader that does not misunderstand this one.
+    fn schema_version(&self) -> u32 {
+        Self::SCHEMA_VERSION
+    }
     /// The arm to write.
     fn to_body(&self) -> Body;
     /// The fact that was read.

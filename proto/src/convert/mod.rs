@@ -27,13 +27,15 @@ mod meta;
 mod routing;
 
 pub use agents::release_outcome;
+pub use directory::wrap_up_mode;
 pub use error::DecodeError;
 use field::{Field, WireEnum};
 use meta::FactBody;
 
 /// The facts of one log, with their wire form.
 pub trait WireFact: LogFact {
-    /// The version written, and the highest that is read. Raised when an older reader would misunderstand.
+    /// The highest version written and read. Raised when an older reader would misunderstand; what it would not misunderstand
+    /// is still written under the older version.
     const SCHEMA_VERSION: u32;
 
     /// The record of one decision, as bytes. The same outcome always gives the same bytes.
@@ -54,8 +56,9 @@ impl<F: FactBody> WireFact for F {
             meta: recorded.meta.to_wire(),
             body: Some(recorded.fact.to_body()),
         });
+        let versions = outcome.facts.iter().map(|recorded| recorded.fact.schema_version());
         let record = wire::Outcome {
-            schema_version: <F as FactBody>::SCHEMA_VERSION,
+            schema_version: versions.max().unwrap_or(1),
             log: WireEnum::to_number(F::LOG),
             epoch: outcome.epoch.0,
             consumed: outcome.consumed.to_wire(),

@@ -2,22 +2,30 @@
 //!
 //! In a list of fields, those before the bar have the same name on both sides; behind it, `core as wire` renames.
 
-/// All facts of one log: `Name { fields | core as wire }`, and below the bar the facts that hold one definition.
+/// All facts of one log: `Name { fields | core as wire; core as wire }`, and below the bar the facts that hold one
+/// definition. `by` names a function that gives a fact's own version, where not every fact needs the log's. Behind the semicolon stand times that are zero on the wire when there are none.
 macro_rules! facts {
     (
-        $core:ident as $oneof:ident, body $body:ident, schema version $version:literal;
-        $($arm:ident { $($same:ident),* $(| $($ours:ident as $theirs:ident),*)? })*
+        $core:ident as $oneof:ident, body $body:ident, schema version $version:literal $(by $version_of:ident)?;
+        $($arm:ident {
+            $($same:ident),* $(| $($ours:ident as $theirs:ident),*)? $(; $($if_any:ident as $or_zero:ident),*)?
+        })*
         $(; $($whole:ident($inner:ident))*)?
     ) => {
         impl $crate::convert::meta::FactBody for $core {
             const SCHEMA_VERSION: u32 = $version;
 
+            $(fn schema_version(&self) -> u32 {
+                $version_of(self)
+            })?
+
             fn to_body(&self) -> $crate::envelope::v1::fact::Body {
                 let fact = match self {
-                    $(Self::$arm { $($same,)* $($($ours,)*)? } => {
+                    $(Self::$arm { $($same,)* $($($ours,)*)? $($($if_any,)*)? } => {
                         wire::$oneof::Fact::$arm(wire::$arm {
                             $($same: $crate::convert::Field::to_wire($same),)*
                             $($($theirs: $crate::convert::Field::to_wire($ours),)*)?
+                            $($($or_zero: $crate::convert::field::or_zero($if_any),)*)?
                         })
                     })*
                     $($(Self::$whole(it) => {
@@ -34,11 +42,14 @@ macro_rules! facts {
                 };
                 let field = concat!(stringify!($core), ".fact");
                 Ok(match body.fact.ok_or($crate::convert::DecodeError::UnknownArm { field })? {
-                    $(wire::$oneof::Fact::$arm(wire::$arm { $($same,)* $($($theirs,)*)? }) => Self::$arm {
+                    $(wire::$oneof::Fact::$arm(wire::$arm {
+                        $($same,)* $($($theirs,)*)? $($($or_zero,)*)?
+                    }) => Self::$arm {
                         $($same: $crate::convert::Field::from_wire(
                             $same, concat!(stringify!($arm), ".", stringify!($same)))?,)*
                         $($($ours: $crate::convert::Field::from_wire(
                             $theirs, concat!(stringify!($arm), ".", stringify!($theirs)))?,)*)?
+                        $($($if_any: $crate::convert::field::if_any($or_zero),)*)?
                     },)*
                     $($(wire::$oneof::Fact::$whole(wire::$whole { $inner }) => Self::$whole(
                         $crate::convert::Field::from_wire(

@@ -1,8 +1,9 @@
 //! The agents log as prose.
 
 use trunkline_domain::facts::AgentFact as Fact;
+use trunkline_domain::vocabulary::Millis;
 
-use super::{clock, short, words};
+use super::{clock, seconds, short, words};
 
 pub(super) fn agent(fact: &Fact) -> String {
     match fact {
@@ -18,6 +19,21 @@ pub(super) fn agent(fact: &Fact) -> String {
             Some(until) => format!("{} is not ready until {}: {reason}", short(agent_id), clock(*until)),
             None => format!("{} is not ready: {reason}", short(agent_id)),
         },
+        Fact::AgentForced { agent_id, presence, reason, not_ready_reason, duration_ms, .. } => {
+            let what = match (not_ready_reason.as_str(), *duration_ms) {
+                ("", _) => String::new(),
+                (word, Millis::ZERO) => format!(" ({word})"),
+                (word, duration) => format!(" ({word} for {})", seconds(duration)),
+            };
+            format!("{} forced {}{what}: {reason}", short(agent_id), words(presence.as_str()))
+        }
+        Fact::AgentPresenceUnsteady { agent_id, change_count, since } => {
+            format!("{} changed its presence {change_count} times since {}", short(agent_id), clock(*since))
+        }
+        Fact::PauseLimitExceeded { agent_id, reason, limit_ms } => {
+            format!("{} is not ready for longer than {}: {reason}", short(agent_id), seconds(*limit_ms))
+        }
+        Fact::SessionLost { agent_id, .. } => format!("desktop of {} is gone", short(agent_id)),
         Fact::DeviceRegistered { agent_id, device_id, node_id, expires_at, .. } => format!(
             "{} of {} can be called through {} until {}",
             short(device_id),
@@ -41,11 +57,16 @@ pub(super) fn agent(fact: &Fact) -> String {
             let at = clock(*resolves_at);
             format!("{} on {} is unconfirmed, resolves by {at}", short(agent_id), short(offer_id))
         }
-        Fact::WrapUpStarted { agent_id, ends_at, .. } => {
-            format!("{} wraps up until {}", short(agent_id), clock(*ends_at))
+        Fact::WrapUpStarted { agent_id, ends_at, .. } => match ends_at {
+            Some(ends_at) => format!("{} wraps up until {}", short(agent_id), clock(*ends_at)),
+            None => format!("{} wraps up until it says so", short(agent_id)),
+        },
+        Fact::WrapUpExtended { agent_id, ends_at, .. } => {
+            format!("{} wraps up longer, until {}", short(agent_id), clock(*ends_at))
         }
-        Fact::WrapUpEnded { agent_id, finished_by_agent, .. } => match finished_by_agent {
-            true => format!("{} finished wrap-up", short(agent_id)),
+        Fact::WrapUpEnded { agent_id, finished_by_agent, wrap_up_code, .. } => match finished_by_agent {
+            true if wrap_up_code.is_empty() => format!("{} finished wrap-up", short(agent_id)),
+            true => format!("{} finished wrap-up: {wrap_up_code}", short(agent_id)),
             false => format!("wrap-up of {} ran out", short(agent_id)),
         },
         Fact::LeaseGranted { resource, holder, epoch, expires_at, .. } => {

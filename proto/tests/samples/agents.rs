@@ -1,5 +1,5 @@
-use trunkline_domain::facts::{AgentFact, ReleaseOutcome};
-use trunkline_domain::vocabulary::{AgentId, ContactId, Epoch, OfferId, Timestamp};
+use trunkline_domain::facts::{AgentFact, ForcedPresence, ReleaseOutcome};
+use trunkline_domain::vocabulary::{AgentId, ContactId, Epoch, Millis, OfferId, Timestamp};
 
 use super::{NOON, Sample, id};
 
@@ -45,6 +45,38 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
                 until: None,
             },
         ),
+        (
+            "",
+            AgentFact::AgentForced {
+                agent_id: agent(),
+                presence: ForcedPresence::SignedOut,
+                author: "Ines Ortega".to_owned(),
+                reason: "left without signing out".to_owned(),
+                not_ready_reason: String::new(),
+                duration_ms: Millis::ZERO,
+            },
+        ),
+        (
+            "away",
+            AgentFact::AgentForced {
+                agent_id: agent(),
+                presence: ForcedPresence::NotReady,
+                author: "Ines Ortega".to_owned(),
+                reason: "fire drill".to_owned(),
+                not_ready_reason: "training".to_owned(),
+                duration_ms: Millis(900_000),
+            },
+        ),
+        ("", AgentFact::AgentPresenceUnsteady { agent_id: agent(), change_count: 7, since: at(-18_000) }),
+        (
+            "",
+            AgentFact::PauseLimitExceeded {
+                agent_id: agent(),
+                reason: "lunch".to_owned(),
+                limit_ms: Millis(1_800_000),
+            },
+        ),
+        ("", AgentFact::SessionLost { agent_id: agent(), session_id: session() }),
         (
             "",
             AgentFact::DeviceRegistered {
@@ -114,7 +146,27 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
                 contact_id: contact(),
                 company_id: id("cmp_aurora"),
                 queue_id: id("que_aurora"),
-                ends_at: at(30_000),
+                ends_at: Some(at(30_000)),
+            },
+        ),
+        (
+            "open",
+            AgentFact::WrapUpStarted {
+                agent_id: agent(),
+                offer_id: offer(),
+                contact_id: contact(),
+                company_id: id("cmp_aurora"),
+                queue_id: id("que_aurora"),
+                ends_at: None,
+            },
+        ),
+        (
+            "",
+            AgentFact::WrapUpExtended {
+                agent_id: agent(),
+                offer_id: offer(),
+                contact_id: contact(),
+                ends_at: at(60_000),
             },
         ),
         (
@@ -124,6 +176,7 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
                 offer_id: offer(),
                 contact_id: contact(),
                 finished_by_agent: true,
+                wrap_up_code: String::new(),
             },
         ),
         (
@@ -133,6 +186,17 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
                 offer_id: offer(),
                 contact_id: contact(),
                 finished_by_agent: false,
+                wrap_up_code: String::new(),
+            },
+        ),
+        (
+            "coded",
+            AgentFact::WrapUpEnded {
+                agent_id: agent(),
+                offer_id: offer(),
+                contact_id: contact(),
+                finished_by_agent: true,
+                wrap_up_code: "order changed".to_owned(),
             },
         ),
         (

@@ -1,6 +1,6 @@
 use trunkline_domain::facts::{
-    Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, DefinitionKind, DirectoryFact, Flow, Number,
-    OpeningSpan, Operator, Queue, Skill, UsageUnit,
+    Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, DefinitionKind, DirectoryFact, Flow,
+    NotReadyReason, Number, OpeningSpan, Operator, Queue, Skill, UsageUnit, WrapUpMode,
 };
 use trunkline_domain::vocabulary::{Cell, Currency, Millis};
 
@@ -23,6 +23,19 @@ pub fn directory() -> Vec<Sample<DirectoryFact>> {
                 operator_id: id("opr_meridian"),
                 name: "Meridian Service GmbH".to_owned(),
                 time_zone: "Europe/Berlin".to_owned(),
+                not_ready_reasons: vec![],
+            }),
+        ),
+        (
+            "reasons",
+            DirectoryFact::OperatorDefined(Operator {
+                operator_id: id("opr_meridian"),
+                name: "Meridian Service GmbH".to_owned(),
+                time_zone: "Europe/Berlin".to_owned(),
+                not_ready_reasons: vec![
+                    NotReadyReason { reason: "lunch".to_owned(), limit_ms: Millis(1_800_000) },
+                    NotReadyReason { reason: "training".to_owned(), limit_ms: Millis::ZERO },
+                ],
             }),
         ),
         (
@@ -61,6 +74,32 @@ pub fn directory() -> Vec<Sample<DirectoryFact>> {
                 waiting_count_max: 50,
                 miss_count_max: 3,
                 reoffer_after_ms: Millis(60_000),
+                wrap_up_mode: WrapUpMode::Timed,
+                wrap_up_code_required: false,
+                wrap_up_extension_ms_max: Millis::ZERO,
+                miss_reason: String::new(),
+                miss_return_ms: Millis::ZERO,
+            }),
+        ),
+        (
+            "asked",
+            DirectoryFact::QueueDefined(Queue {
+                queue_id: id("que_cobalt"),
+                company_id: id("cmp_cobalt"),
+                name: "Cobalt service".to_owned(),
+                required_skills: vec![],
+                priority: 0,
+                offer_timeout_ms: Millis(20_000),
+                wrap_up_ms: Millis(30_000),
+                wait_ms_max: Millis::ZERO,
+                waiting_count_max: 0,
+                miss_count_max: 2,
+                reoffer_after_ms: Millis(30_000),
+                wrap_up_mode: WrapUpMode::OnRequest,
+                wrap_up_code_required: true,
+                wrap_up_extension_ms_max: Millis(120_000),
+                miss_reason: "phone unattended".to_owned(),
+                miss_return_ms: Millis(300_000),
             }),
         ),
         (

@@ -16,7 +16,7 @@ use trunkline_runtime::clock::Clock;
 use trunkline_runtime::health::Component;
 
 use crate::config::Config;
-use crate::raft::{ANSWER_TIME_MAX, Asker, Consensus};
+use crate::raft::{ANSWER_TIME_MAX, Asker, Consensus, majority_of};
 
 /// The pause between two comparisons.
 const ROUND: Duration = Duration::from_secs(1);
@@ -260,8 +260,8 @@ pub async fn keep(config: &Config, consensus: &Consensus, component: &Component)
         let began =
             Began { at: Instant::now(), told: clocks.now(), wall: clocks.wall(), waited: started.elapsed() };
         let grace = if clocks.trust().waits() { GRACE } else { ANSWER_TIME_MAX };
-        let told = asker.ask_all(&others, grace, |told| (told.len() + 1) * 2 > others.len() + 1).await;
-        let offsets = told.iter().map(|it| it.offset).collect();
+        let told = asker.ask_all(&others, grace, majority_of(&others)).await;
+        let offsets = told.iter().map(|(_, it)| it.offset).collect();
         let compared = Compared { offsets, voter_count: others.len() + 1 };
         let before = clocks.compared(&compared, &began);
         let now = clocks.trust();

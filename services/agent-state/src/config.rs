@@ -1,6 +1,7 @@
 //! What can be set.
 
 use serde::Deserialize;
+use trunkline_domain::agent_state::FEATURE_LEVEL;
 use trunkline_runtime::config::within;
 use trunkline_runtime::grpc::address_error;
 
@@ -34,6 +35,9 @@ pub struct Config {
     /// How far this replica's clock may be ahead of the other voters', in ms; further ahead it does not lead. At least what
     /// a question may take, at most the longest lease.
     pub clock_skew_ms_max: u64,
+    /// The newest rules this voter takes part in, as a feature level: below the newest it knows, the group stays where a
+    /// program of the version before can still follow. What holds already holds.
+    pub feature_level_max: u32,
 }
 
 impl Default for Config {
@@ -50,6 +54,7 @@ impl Default for Config {
             wal_segment_bytes: 64 << 20,
             propose_timeout_ms: 3_000,
             clock_skew_ms_max: 5_000,
+            feature_level_max: FEATURE_LEVEL,
         }
     }
 }
@@ -88,7 +93,8 @@ impl Config {
         within("log_keep", self.log_keep, 0..=1_000_000_000)?;
         within("wal_segment_bytes", self.wal_segment_bytes, 4_096..=1 << 40)?;
         within("propose_timeout_ms", self.propose_timeout_ms, 1..=60_000)?;
-        within("clock_skew_ms_max", self.clock_skew_ms_max, 500..=300_000)
+        within("clock_skew_ms_max", self.clock_skew_ms_max, 500..=300_000)?;
+        within("feature_level_max", self.feature_level_max, 0..=FEATURE_LEVEL)
     }
 
     /// The other voters that form the cluster.
@@ -116,6 +122,10 @@ mod tests {
             (Config { election_ms: 300, ..Config::default() }, "election_ms: expected at least three times"),
             (Config { election_window_ms: 0, ..Config::default() }, "election_window_ms: expected 1 to"),
             (Config { wal_segment_bytes: 1, ..Config::default() }, "wal_segment_bytes: expected 4096 to"),
+            (
+                Config { feature_level_max: FEATURE_LEVEL + 1, ..Config::default() },
+                "feature_level_max: expected 0 to",
+            ),
             (Config { clock_skew_ms_max: 0, ..Config::default() }, "clock_skew_ms_max: expected 500 to"),
             (Config { peers: vec!["a:1".to_owned()], ..Config::default() }, "peers: must contain"),
             (Config { peers: vec!["nonsense".to_owned()], ..Config::default() }, "peers: `nonsense`"),

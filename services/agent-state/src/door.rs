@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use prost::Message;
 use tonic::Status;
 use trunkline_domain::agent_state::{
-    Action, Command, Device, Done, QueuePolicy, Rejection, Roster, Wish, WishAnswer,
+    Action, Command, Device, Done, FEATURE_LEVEL, Force, QueuePolicy, Rejection, Roster, Said, Wish,
+    WishAnswer,
 };
 use trunkline_domain::vocabulary::{Cell, Epoch, IdError, Millis, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
-use trunkline_proto::convert::release_outcome;
+use trunkline_proto::convert::{release_outcome, wrap_up_mode};
+use trunkline_proto::directory::v1::NotReadyReason;
 use trunkline_runtime::grpc::{Refusal, RejectionKind, refuse, status_of};
 use trunkline_runtime::lease::tell_holder;
 
@@ -18,6 +20,8 @@ use trunkline_runtime::lease::tell_holder;
 const REASON_LEN_MAX: usize = 200;
 /// The longest resource name and address taken, in bytes.
 const NAME_LEN_MAX: usize = 128;
+/// The longest code of a wrap-up taken, in bytes.
+const CODE_LEN_MAX: usize = 64;
 /// The longest SIP URI taken, in bytes.
 const URI_LEN_MAX: usize = 1024;
 /// The longest time span taken, in ms: a year.
@@ -78,24 +82,50 @@ pub fn command(logged: api::LoggedCommand) -> Result<Command, DoorError> {
 fn read(action: Logged) -> Result<(String, Action), DoorError> {
     Ok(match action {
         Logged::SignIn(it) => {
-            let site_id = if it.site_id.is_empty() { None } else { Some(id(&it.site_id, "site_id")?) };
+            let site_id = if_said(&it.site_id, "site_id")?;
             let session_id = id(&it.session_id, "session_id")?;
-            let action = Action::SignIn { agent_id: id(&it.agent_id, "agent_id")?, session_id, site_id };
-            (it.command_id, action)
+            let (agent_id, lease) = (id(&it.agent_id, "agent_id")?, span(it.lease_ms, "lease_ms")?);
+            (it.command_id, Action::SignIn { agent_id, session_id, site_id, lease })
+        }
+        Logged::KeepSession(it) => {
+            let (agent_id, session_id) = (id(&it.agent_id, "agent_id")?, id(&it.session_id, "session_id")?);
+            (it.command_id, Action::KeepSession { agent_id, session_id })
         }
         Logged::SignOut(it) => {
             let reason = text(it.reason, "reason", REASON_LEN_MAX)?;
-            (it.command_id, Action::SignOut { agent_id: id(&it.agent_id, "agent_id")?, reason })
+            let agent_id = id(&it.agent_id, "agent_id")?;
+            let said = said(&it.session_id, it.client_sequence)?;
+            (it.command_id, Action::SignOut { agent_id, reason, said })
         }
-        Logged::GoReady(it) => (it.command_id, Action::GoReady { agent_id: id(&it.agent_id, "agent_id")? }),
+        Logged::GoReady(it) => {
+            let agent_id = id(&it.agent_id, "agent_id")?;
+            let said = said(&it.session_id, it.client_sequence)?;
+            (it.command_id, Action::GoReady { agent_id, said })
+        }
         Logged::GoNotReady(it) => {
             let agent_id = id(&it.agent_id, "agent_id")?;
             let reason = required(it.reason, "reason", REASON_LEN_MAX)?;
             let duration = span(it.duration_ms, "duration_ms")?;
-            (it.command_id, Action::GoNotReady { agent_id, reason, duration })
+            let said = said(&it.session_id, it.client_sequence)?;
+            (it.command_id, Action::GoNotReady { agent_id, reason, duration, said })
+        }
+        Logged::ForcePresence(it) => (it.command_id.clone(), force(it)?),
+        Logged::RequestWrapUp(it) => {
+            let (agent_id, offer_id) = (id(&it.agent_id, "agent_id")?, if_said(&it.offer_id, "offer_id")?);
+            (it.command_id, Action::RequestWrapUp { agent_id, offer_id })
         }
         Logged::FinishWrapUp(it) => {
-            (it.command_id, Action::FinishWrapUp { agent_id: id(&it.agent_id, "agent_id")? })
+            let (agent_id, offer_id) = (id(&it.agent_id, "agent_id")?, if_said(&it.offer_id, "offer_id")?);
+            let code = text(it.wrap_up_code, "wrap_up_code", CODE_LEN_MAX)?.trim().to_owned();
+            (it.command_id, Action::FinishWrapUp { agent_id, offer_id, code })
+        }
+        Logged::ExtendWrapUp(it) => {
+            let (agent_id, offer_id) = (id(&it.agent_id, "agent_id")?, if_said(&it.offer_id, "offer_id")?);
+            let span = span(it.by_ms, "by_ms")?;
+            if span == Millis::ZERO {
+                return Err(DoorError::Field { field: "by_ms", problem: "is missing" });
+            }
+            (it.command_id, Action::ExtendWrapUp { agent_id, offer_id, span })
         }
         Logged::RegisterDevice(it) => {
             let device = Device {
@@ -120,11 +150,14 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
             }
             let mut queues = BTreeMap::new();
             for queue in it.queues {
-                let wrap_up = span(queue.wrap_up_ms, "queues.wrap_up_ms")?;
-                let policy = QueuePolicy { wrap_up, miss_count_max: queue.miss_count_max };
-                queues.insert(id(&queue.queue_id, "queues.queue_id")?, policy);
+                queues.insert(id(&queue.queue_id, "queues.queue_id")?, policy(queue)?);
             }
-            let roster = Roster { revision: it.directory_revision, agents, queues };
+            let mut reasons = BTreeMap::new();
+            for NotReadyReason { reason, limit_ms } in it.reasons {
+                let limit = span(limit_ms, "reasons.limit_ms")?;
+                reasons.insert(required(reason, "reasons.reason", REASON_LEN_MAX)?, limit);
+            }
+            let roster = Roster { revision: it.directory_revision, agents, queues, reasons };
             (it.command_id, Action::DefineRoster(roster))
         }
         Logged::ReserveAgents(it) => {
@@ -174,7 +207,48 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
         Logged::OutboxAdvance(it) => {
             (it.command_id, Action::AdvancePublished { through: it.published_raft_index, term: it.term })
         }
+        Logged::FeatureLevelRaise(it) => match it.feature_level {
+            level @ 0..=FEATURE_LEVEL => (it.command_id, Action::RaiseFeatureLevel { level }),
+            _ => return Err(DoorError::Field { field: "feature_level", problem: "is not known here" }),
+        },
     })
+}
+
+fn policy(queue: api::RosterQueue) -> Result<QueuePolicy, DoorError> {
+    let extension = span(queue.wrap_up_extension_ms_max, "queues.wrap_up_extension_ms_max")?;
+    Ok(QueuePolicy {
+        wrap_up: span(queue.wrap_up_ms, "queues.wrap_up_ms")?,
+        miss_count_max: queue.miss_count_max,
+        wrap_up_mode: wrap_up_mode(queue.wrap_up_mode)
+            .map_err(|_| DoorError::Field { field: "queues.wrap_up_mode", problem: "is not a known mode" })?,
+        wrap_up_code_required: queue.wrap_up_code_required,
+        wrap_up_extension_max: extension,
+        miss_reason: text(queue.miss_reason, "queues.miss_reason", REASON_LEN_MAX)?,
+        miss_return: span(queue.miss_return_ms, "queues.miss_return_ms")?,
+    })
+}
+
+fn force(it: api::ForcePresenceRequest) -> Result<Action, DoorError> {
+    let presence = it.presence();
+    let agent_id = id(&it.agent_id, "agent_id")?;
+    let author = required(it.author, "author", NAME_LEN_MAX)?;
+    let reason = required(it.reason, "reason", REASON_LEN_MAX)?;
+    let duration = span(it.duration_ms, "duration_ms")?;
+    let force = match presence {
+        api::PresenceWanted::NotReady => Force::NotReady {
+            reason: required(it.not_ready_reason, "not_ready_reason", REASON_LEN_MAX)?,
+            duration,
+        },
+        _ if duration > Millis::ZERO || !it.not_ready_reason.is_empty() => {
+            return Err(DoorError::Field { field: "presence", problem: "is not NOT_READY" });
+        }
+        api::PresenceWanted::Ready => Force::Ready,
+        api::PresenceWanted::SignedOut => Force::SignedOut,
+        api::PresenceWanted::Unspecified => {
+            return Err(DoorError::Field { field: "presence", problem: "is not a known presence" });
+        }
+    };
+    Ok(Action::ForcePresence { agent_id, force, author, reason })
 }
 
 fn wish(it: api::ReservationWish) -> Result<Wish, DoorError> {
@@ -187,6 +261,22 @@ fn wish(it: api::ReservationWish) -> Result<Wish, DoorError> {
         node_id: id(&it.node_id, "wishes.node_id")?,
         expires_at: Timestamp(it.expires_at_ms),
     })
+}
+
+/// Which of a client's words a command is. A count means nothing outside its session.
+fn said(session_id: &str, sequence: u64) -> Result<Said, DoorError> {
+    let session_id = if_said(session_id, "session_id")?;
+    if sequence > 0 && session_id.is_none() {
+        return Err(DoorError::Field { field: "session_id", problem: "is missing beside client_sequence" });
+    }
+    Ok(Said { session_id, sequence })
+}
+
+fn if_said<T: std::str::FromStr<Err = IdError>>(
+    text: &str,
+    field: &'static str,
+) -> Result<Option<T>, DoorError> {
+    if text.is_empty() { Ok(None) } else { id(text, field).map(Some) }
 }
 
 fn id<T: std::str::FromStr<Err = IdError>>(text: &str, field: &'static str) -> Result<T, DoorError> {
@@ -273,6 +363,7 @@ impl Refusal for Refused<'_> {
             Rejection::DeadlinePassed
             | Rejection::DeadlineTooFar
             | Rejection::TooManyWishes
+            | Rejection::UnknownReason
             | Rejection::OutcomeReserved { .. }
             | Rejection::TtlOutOfBounds
             | Rejection::CommandIdReused => RejectionKind::InvalidArgument,
@@ -282,10 +373,21 @@ impl Refusal for Refused<'_> {
                 RejectionKind::ResourceExhausted
             }
             Rejection::NotSignedIn
+            | Rejection::WrongSession { .. }
+            | Rejection::WrongOffer { .. }
+            | Rejection::SessionLost
+            | Rejection::OutOfOrder { .. }
+            | Rejection::SignOutForced
             | Rejection::NotReady
             | Rejection::AlreadyReserved { .. }
             | Rejection::InWrapUp
             | Rejection::NotInWrapUp
+            | Rejection::NotTalking
+            | Rejection::WrapUpForced
+            | Rejection::WrapUpCodeRequired
+            | Rejection::WrapUpOpenEnded
+            | Rejection::WrapUpExtensionTooLong { .. }
+            | Rejection::Unreachable
             | Rejection::WrongCell
             | Rejection::ContactReserved { .. }
             | Rejection::NoSuchReservation

@@ -7,9 +7,10 @@ use trunkline_domain::agent_state::{QueuePolicy, Reply, Roster};
 use trunkline_domain::directory::Directory;
 use trunkline_domain::facts::DirectoryFact;
 use trunkline_domain::kernel::Projection;
-use trunkline_domain::vocabulary::{Cell, Epoch, Timestamp};
+use trunkline_domain::vocabulary::{Cell, Epoch, Millis, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
+use trunkline_proto::directory::v1::{NotReadyReason, WrapUpMode};
 use trunkline_runtime::error_chain;
 use trunkline_runtime::event_log::{LogError, ReadFrom, SharedLog};
 use trunkline_runtime::facts::FactReader;
@@ -17,10 +18,12 @@ use trunkline_runtime::health::Component;
 use trunkline_runtime::mint::Mint;
 
 use crate::outbox::{Outbox, OutboxError};
-use crate::raft::{Consensus, ProposeError};
+use crate::raft::{ANSWER_TIME_MAX, Asker, Consensus, ProposeError, Told};
 
 /// The pause before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// After so many pauses it is told for whom newer rules wait; a group that has just begun is complete before.
+const PATIENCE: u32 = 20;
 
 /// One term in which this replica leads.
 pub struct Leading {
@@ -42,7 +45,13 @@ impl Leading {
     /// Does the leader's duties. Dropped when the term is over.
     pub async fn run(self) {
         tracing::info!(term = self.term, "leads agent-state");
-        tokio::join!(self.announce(), self.keep_time(), self.publish(), self.follow_directory());
+        tokio::join!(
+            self.announce(),
+            self.raise_feature_level(),
+            self.keep_time(),
+            self.publish(),
+            self.follow_directory()
+        );
     }
 
     /// Proposes a command of the leader's own.
@@ -75,6 +84,36 @@ impl Leading {
     async fn announce(&self) {
         while let Err(error) = self.consensus.settle(&self.address).await {
             tracing::warn!(%error, "could not settle who belongs to the cluster");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Makes the newest rules hold once every voter takes part in them: one whose program does not know them would stop at the
+    /// command, and so would the group if that were a majority.
+    async fn raise_feature_level(&self) {
+        let wanted = self.consensus.feature_level_max();
+        let mut asker = Asker::new(&self.consensus);
+        let mut waited = 0;
+        while self.consensus.feature_level() < wanted {
+            let others = self.consensus.others().unwrap_or_default();
+            let told = asker.ask_all(&others, ANSWER_TIME_MAX, |_| false).await;
+            let behind = behind(&others, &told, wanted);
+            if behind.is_empty() {
+                let raise = api::FeatureLevelRaise { command_id: self.command_id(), feature_level: wanted };
+                match self.propose(Logged::FeatureLevelRaise(raise)).await {
+                    Ok(_) => {
+                        tracing::info!(feature_level = wanted, "newer rules hold");
+                        continue;
+                    }
+                    Err(error) => tracing::debug!(%error, "newer rules were not taken"),
+                }
+            } else {
+                waited += 1;
+                if waited == PATIENCE {
+                    let voters = behind.join(", ");
+                    tracing::warn!(feature_level = wanted, voters, "newer rules wait for some voters");
+                }
+            }
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -147,18 +186,25 @@ impl Leading {
         }
     }
 
-    /// Proposes the roster if the machine has another; says whether it has it now.
+    /// Proposes the roster if the machine has another; says whether it has all of it now. While a voter does not know all that
+    /// the directory says, it is what the level in force can carry: whoever holds the level back, or is down for a day, must not
+    /// keep new agents out.
     async fn define(&self, directory: &Directory, now: Timestamp) -> bool {
-        let roster = roster(directory, now, self.log.cell_count());
+        let wanted = roster(directory, now, self.log.cell_count());
+        let carried = wanted.at_level(self.consensus.feature_level());
+        let whole = carried == wanted;
         {
             let view = self.consensus.machine().view();
             let known = &view.machine.state().roster;
-            if roster == *known || roster.revision < known.revision {
+            if carried.revision < known.revision {
                 return true;
             }
+            if carried == *known {
+                return whole;
+            }
         }
-        match self.propose(define_roster(self.command_id(), &roster)).await {
-            Ok(Ok(_)) => true,
+        match self.propose(define_roster(self.command_id(), &carried)).await {
+            Ok(Ok(_)) => whole,
             Ok(Err(rejection)) => {
                 tracing::error!(%rejection, "roster was rejected");
                 true
@@ -169,6 +215,16 @@ impl Leading {
             }
         }
     }
+}
+
+/// The voters that do not take part in rules of a level, each with why.
+fn behind(voters: &[String], told: &[(String, Told)], level: u32) -> Vec<String> {
+    let why = |voter: &String| match told.iter().find(|(address, _)| address == voter) {
+        Some((_, told)) if told.feature_level >= level => None,
+        Some((_, told)) => Some(format!("{voter} takes part up to level {}", told.feature_level)),
+        None => Some(format!("{voter} does not tell")),
+    };
+    voters.iter().filter_map(why).collect()
 }
 
 /// What the machine needs of the directory as of an instant. Agents of a cell that no log has are left out.
@@ -184,9 +240,16 @@ fn roster(directory: &Directory, at: Timestamp, cell_count: u32) -> Roster {
     let policy = |queue: &trunkline_domain::facts::Queue| QueuePolicy {
         wrap_up: queue.wrap_up_ms,
         miss_count_max: queue.miss_count_max,
+        wrap_up_mode: queue.wrap_up_mode,
+        wrap_up_code_required: queue.wrap_up_code_required,
+        wrap_up_extension_max: queue.wrap_up_extension_ms_max,
+        miss_reason: queue.miss_reason.clone(),
+        miss_return: queue.miss_return_ms,
     };
     let queues = directory.queues(at).map(|queue| (queue.queue_id.clone(), policy(queue))).collect();
-    Roster { revision: directory.revision(), agents, queues }
+    let listed = directory.operator(at).map(|operator| &operator.not_ready_reasons);
+    let reasons = listed.into_iter().flatten().map(|it| (it.reason.clone(), it.limit_ms)).collect();
+    Roster { revision: directory.revision(), agents, queues, reasons }
 }
 
 fn define_roster(command_id: String, roster: &Roster) -> Logged {
@@ -198,11 +261,49 @@ fn define_roster(command_id: String, roster: &Roster) -> Logged {
         queue_id: ToString::to_string(queue_id),
         wrap_up_ms: policy.wrap_up.0,
         miss_count_max: policy.miss_count_max,
+        wrap_up_mode: WrapUpMode::from(policy.wrap_up_mode).into(),
+        wrap_up_code_required: policy.wrap_up_code_required,
+        wrap_up_extension_ms_max: policy.wrap_up_extension_max.0,
+        miss_reason: policy.miss_reason.clone(),
+        miss_return_ms: policy.miss_return.0,
     };
+    let reason =
+        |(reason, limit): (&String, &Millis)| NotReadyReason { reason: reason.clone(), limit_ms: limit.0 };
     Logged::DefineRoster(api::DefineRosterRequest {
         command_id,
         directory_revision: roster.revision,
         agents: roster.agents.iter().map(agent).collect::<Vec<_>>(),
         queues: roster.queues.iter().map(queue).collect::<Vec<_>>(),
+        reasons: roster.reasons.iter().map(reason).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::Role;
+
+    #[test]
+    fn newer_rules_wait_for_whoever_does_not_know_them_or_does_not_tell() {
+        let voters = ["a:1", "b:2", "c:3"].map(str::to_owned);
+        let told = |address: &str, feature_level| {
+            let told = Told {
+                offset: Millis::ZERO,
+                term: 1,
+                role: Role::Follower,
+                leader: None,
+                applied_index: 1,
+                state_hash: String::new(),
+                feature_level,
+                silent: None,
+                log_end: (0, 0),
+                members: Vec::new(),
+            };
+            (address.to_owned(), told)
+        };
+        let some = [told("b:2", 2), told("a:1", 1)];
+        assert_eq!(behind(&voters, &some, 2), ["a:1 takes part up to level 1", "c:3 does not tell"]);
+        let all = [told("c:3", 2), told("a:1", 2), told("b:2", 3)];
+        assert_eq!(behind(&voters, &all, 2), [""; 0]);
+    }
 }

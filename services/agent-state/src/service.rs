@@ -4,7 +4,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
-use trunkline_domain::agent_state::{Activity, Agent, Done, Presence, State};
+use trunkline_domain::agent_state::{Activity, Agent, Done, Next, Presence, State};
 use trunkline_domain::vocabulary::AgentId;
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::agent_state_service_server::AgentStateService;
@@ -45,6 +45,10 @@ impl Service {
         if door::highest_cell(&command.action).0 >= self.cell_count {
             let message = format!("the logs have {} cells", self.cell_count);
             return Err(status_of(RejectionKind::InvalidArgument, "UNKNOWN_CELL", message));
+        }
+        if command.action.feature_level() > self.consensus.feature_level() {
+            let message = "not every voter takes part in the rules of this command yet";
+            return Err(status_of(RejectionKind::FailedPrecondition, "FEATURE_LEVEL", message));
         }
         let (outcome, answer) = match self.consensus.propose(logged).await {
             Ok(Ok(done)) => ("done", Ok(done)),
@@ -119,11 +123,20 @@ impl AgentStateService for Service {
             request.session_id = self.mint.session().to_string();
         }
         match self.ask("sign_in", traceparent, Logged::SignIn(request)).await? {
-            Done::SignedIn { session_id } => {
-                Ok(Response::new(api::SignInResponse { session_id: session_id.to_string() }))
+            Done::SignedIn { session_id, client_sequence } => {
+                let session_id = session_id.to_string();
+                Ok(Response::new(api::SignInResponse { session_id, client_sequence }))
             }
             other => Err(door::unexpected(&other)),
         }
+    }
+
+    async fn keep_session(
+        &self,
+        request: Request<api::KeepSessionRequest>,
+    ) -> Result<Response<api::KeepSessionResponse>, Status> {
+        command!(self, request, KeepSession, "keep_session", Done::SessionKept { expires_at } =>
+            api::KeepSessionResponse { expires_at_ms: expires_at.map_or(0, |at| at.0) })
     }
 
     async fn sign_out(
@@ -148,12 +161,35 @@ impl AgentStateService for Service {
         command!(self, request, GoNotReady, "go_not_ready", Done::NotReady => api::GoNotReadyResponse {})
     }
 
+    async fn force_presence(
+        &self,
+        request: Request<api::ForcePresenceRequest>,
+    ) -> Result<Response<api::ForcePresenceResponse>, Status> {
+        command!(self, request, ForcePresence, "force_presence", Done::Forced => api::ForcePresenceResponse {})
+    }
+
     async fn finish_wrap_up(
         &self,
         request: Request<api::FinishWrapUpRequest>,
     ) -> Result<Response<api::FinishWrapUpResponse>, Status> {
         command!(self, request, FinishWrapUp, "finish_wrap_up", Done::WrapUpFinished =>
             api::FinishWrapUpResponse {})
+    }
+
+    async fn request_wrap_up(
+        &self,
+        request: Request<api::RequestWrapUpRequest>,
+    ) -> Result<Response<api::RequestWrapUpResponse>, Status> {
+        command!(self, request, RequestWrapUp, "request_wrap_up", Done::WrapUpRequested =>
+            api::RequestWrapUpResponse {})
+    }
+
+    async fn extend_wrap_up(
+        &self,
+        request: Request<api::ExtendWrapUpRequest>,
+    ) -> Result<Response<api::ExtendWrapUpResponse>, Status> {
+        command!(self, request, ExtendWrapUp, "extend_wrap_up", Done::WrapUpExtended { ends_at } =>
+            api::ExtendWrapUpResponse { ends_at_ms: ends_at.0 })
     }
 
     async fn list_agents(
@@ -175,7 +211,13 @@ impl AgentStateService for Service {
         let state = view.machine.state();
         let agents = all_agents(state);
         let raft_index = view.last_applied.map_or(0, |log_id| log_id.index);
-        let answer = api::ListAgentsResponse { agents, raft_index, stale, known_at_ms: state.now.0 };
+        let answer = api::ListAgentsResponse {
+            agents,
+            raft_index,
+            stale,
+            known_at_ms: state.now.0,
+            feature_level: state.feature_level,
+        };
         let mut response = Response::new(answer);
         // Whoever takes this for the leader's answer would bring the next command here.
         if let Some(Ok(leader)) = other.map(MetadataValue::try_from) {
@@ -293,10 +335,23 @@ pub(crate) fn agent_view(agent: &Agent) -> api::AgentView {
         Activity::Talking => api::AgentActivity::Talking,
         Activity::WrapUp => api::AgentActivity::WrapUp,
     };
-    let reason = match (&agent.session, &agent.presence) {
-        (Some(_), Presence::NotReady { reason, .. }) => reason.clone(),
-        _ => String::new(),
+    let (reason, until) = match (&agent.session, &agent.presence) {
+        (Some(_), Presence::NotReady { reason, until, .. }) => (reason.clone(), *until),
+        _ => (String::new(), None),
     };
+    let next = agent.next.as_ref().map(|next| match next {
+        Next::NotReady { reason, duration } => api::NextPresence {
+            presence: api::PresenceWanted::NotReady.into(),
+            reason: reason.clone(),
+            duration_ms: duration.0,
+        },
+        Next::SignedOut { reason } => api::NextPresence {
+            presence: api::PresenceWanted::SignedOut.into(),
+            reason: reason.clone(),
+            duration_ms: 0,
+        },
+    });
+    let wrap_up_ends_at = agent.wrap_up.as_ref().and_then(|it| it.ends_at);
     let contact = agent.reservation.as_ref().map(|it| &it.wish.contact_id);
     let contact = contact.or(agent.wrap_up.as_ref().map(|it| &it.contact_id));
     api::AgentView {
@@ -307,6 +362,11 @@ pub(crate) fn agent_view(agent: &Agent) -> api::AgentView {
         contact_id: contact.map(ToString::to_string).unwrap_or_default(),
         session_id: agent.session.as_ref().map(|it| it.session_id.to_string()).unwrap_or_default(),
         device_uri: agent.device().map(|it| it.contact_uri.clone()).unwrap_or_default(),
+        reachable: agent.reachable(),
+        lost: agent.lost(),
+        until_ms: until.map_or(0, |at| at.0),
+        next,
+        wrap_up_ends_at_ms: wrap_up_ends_at.map_or(0, |at| at.0),
     }
 }
 

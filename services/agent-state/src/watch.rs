@@ -86,7 +86,9 @@ impl Watcher {
                 },
                 () = tokio::time::sleep_until(alive_at) => {
                     let raft_index = self.told.unwrap_or(self.after_index);
-                    return Ok(api::WatchAgentsResponse { raft_index, stale, ..Default::default() });
+                    let feature_level = self.consensus.feature_level();
+                    let alive = api::WatchAgentsResponse { raft_index, stale, feature_level, ..Default::default() };
+                    return Ok(alive);
                 }
             }
         }
@@ -130,9 +132,11 @@ impl Watcher {
             }
             None => (true, all_agents(state)),
         };
+        let feature_level = state.feature_level;
         drop(view);
         self.told = Some(raft_index);
         self.waiting = parts(agents, raft_index, whole, stale);
+        self.waiting.iter_mut().for_each(|part| part.feature_level = feature_level);
         true
     }
 }

@@ -14,8 +14,10 @@ use trunkline_agent_state::raft::types::{Entry, LogId, Proposed, SnapshotMeta};
 use trunkline_agent_state::store::disk::{Disk, DiskFile, RealDisk};
 use trunkline_agent_state::store::wal::frame::Record;
 use trunkline_agent_state::store::{StateDb, Store, snapshot};
+use trunkline_domain::agent_state::{FEATURE_LEVEL, State};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action;
+use trunkline_runtime::error_chain;
 
 fn log_id(index: u64) -> LogId {
     LogId::new(openraft::CommittedLeaderId::new(1, 1), index)
@@ -31,6 +33,7 @@ fn entry(index: u64) -> Entry {
             directory_revision: 1,
             agents: (0..50).map(|it| api::RosterAgent { agent_id: format!("agt_{it}"), cell: 1 }).collect(),
             queues: Vec::new(),
+            reasons: Vec::new(),
         }),
         1..=50 => {
             let session_id = format!("ses_{index}");
@@ -170,6 +173,23 @@ async fn a_snapshot_changed_on_its_way_is_not_installed() {
     assert!(store.failure.seen().unwrap().to_string().contains("was changed on its way"));
     receiver.install_snapshot(&meta, Box::new(Cursor::new(whole))).await.unwrap();
     assert_eq!(receiver.view().machine.state_hash(), sender.view().machine.state_hash());
+}
+
+/// A replica that missed an upgrade must not go by older rules from the leader's state on: it ends, and says why.
+#[tokio::test]
+async fn a_snapshot_of_newer_rules_is_not_installed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), 4_096, 7).unwrap();
+    let level = FEATURE_LEVEL + 1;
+    let newer = State { feature_level: level, last_index: 9, ..State::default() };
+    let bytes = snapshot::encode_state(&newer);
+    let snapshot_id = snapshot::id(Some(log_id(9)), &bytes);
+    let meta = SnapshotMeta { last_log_id: Some(log_id(9)), snapshot_id, ..SnapshotMeta::default() };
+    store.machine.clone().install_snapshot(&meta, Box::new(Cursor::new(bytes))).await.unwrap_err();
+    assert_eq!(store.machine.view().last_applied, None);
+    let told = error_chain(&*store.failure.seen().unwrap());
+    assert!(told.ends_with(&format!("the rules of feature level {level} are not known")), "{told}");
+    assert_eq!(fs::read_dir(dir.path().join("snapshots")).unwrap().count(), 0);
 }
 
 /// A disk on which a newer snapshot is written right behind the first look at the names.

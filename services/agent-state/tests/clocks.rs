@@ -41,10 +41,11 @@ async fn a_leader_whose_clock_is_set_an_hour_ahead_ends_nothing_and_another_goes
     let epoch = group.client.acquire_lease(acquire("routing/1", "nod_r")).await.unwrap().epoch;
     group.client.acquire_lease(acquire("media/nod_m", "nod_m")).await.unwrap();
     group.client.sign_in(sign_in("agt_anna")).await.unwrap();
+    group.client.register_device(phone("agt_anna")).await.unwrap();
     group.client.go_ready(go_ready("agt_anna")).await.unwrap();
     let reserved = group.client.reserve_agents(reserve("agt_anna", "one", epoch, 21_000)).await.unwrap();
     assert!(reserved.answers[0].token > 0);
-    let story = facts_when(&group.log, 1, 4).await;
+    let story = facts_when(&group.log, 1, 5).await;
 
     // Every deadline has passed for this clock: the lease's, the reservation's.
     let leader = group.leader().await;

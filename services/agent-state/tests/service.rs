@@ -20,6 +20,7 @@ async fn one_contact(replica: &Replica) {
     let routing = client.acquire_lease(acquire("routing/1", "nod_r")).await.unwrap().epoch;
     let media = client.acquire_lease(acquire("media/nod_m", "nod_m")).await.unwrap().epoch;
     assert!(client.sign_in(sign_in("agt_anna")).await.unwrap().session_id.starts_with("ses_"));
+    client.register_device(phone("agt_anna")).await.unwrap();
     client.go_ready(go_ready("agt_anna")).await.unwrap();
     let now = replica.hand.now().0;
     let answers =
@@ -35,15 +36,16 @@ async fn one_contact(replica: &Replica) {
     replica.hand.advance(trunkline_domain::vocabulary::Millis(5_000));
 }
 
-const STORY: [&str; 8] = [
+const STORY: [&str; 9] = [
     "LeaseGranted lease:routing/1 #1",
     "AgentSignedIn agt_anna #1",
-    "AgentBecameReady agt_anna #2",
-    "AgentReserved agt_anna #3",
-    "ReservationAccepted agt_anna #4",
-    "ReservationReleased agt_anna #5",
-    "WrapUpStarted agt_anna #6",
-    "WrapUpEnded agt_anna #7",
+    "DeviceRegistered agt_anna #2",
+    "AgentBecameReady agt_anna #3",
+    "AgentReserved agt_anna #4",
+    "ReservationAccepted agt_anna #5",
+    "ReservationReleased agt_anna #6",
+    "WrapUpStarted agt_anna #7",
+    "WrapUpEnded agt_anna #8",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -144,6 +146,7 @@ async fn every_rejection_has_its_code_and_reason() {
     let routing = client.acquire_lease(acquire("routing/1", "nod_r")).await.unwrap().epoch;
     let media = client.acquire_lease(acquire("media/nod_m", "nod_m")).await.unwrap().epoch;
     client.sign_in(sign_in("agt_anna")).await.unwrap();
+    client.register_device(phone("agt_anna")).await.unwrap();
     client.go_ready(go_ready("agt_anna")).await.unwrap();
     let reserved = client.reserve_agents(reserve("agt_anna", "one", routing, 20_000)).await.unwrap();
     let token = reserved.answers[0].token;
@@ -151,14 +154,11 @@ async fn every_rejection_has_its_code_and_reason() {
     let finish = |agent: &str| api::FinishWrapUpRequest { agent_id: agent.to_owned(), ..Default::default() };
     let other = api::SignInRequest { session_id: "ses_x".to_owned(), ..sign_in("agt_anna") };
     let device = |agent: &str, id: usize, expires_at_ms| api::RegisterDeviceRequest {
-        agent_id: agent.to_owned(),
         device_id: format!("dev_{id}"),
-        contact_uri: "sip:a@127.0.0.1".to_owned(),
-        node_id: "nod_m".to_owned(),
         expires_at_ms,
-        ..Default::default()
+        ..phone(agent)
     };
-    for id in 0..8 {
+    for id in 1..8 {
         client.register_device(device("agt_anna", id, 90_000)).await.unwrap();
     }
     let short = api::AcquireLeaseRequest { ttl_ms: 1, ..acquire("billing/0", "nod_b") };
@@ -273,5 +273,15 @@ async fn every_rejection_has_its_code_and_reason() {
         let answered = client.reserve_agents(reserve(agent, contact, routing, expires_at)).await.unwrap();
         assert_eq!((answered.answers[0].token, answered.answers[0].refusal.as_str()), (0, reason));
     }
+    // Ready, and without a phone. Nobody would be reserved for a media node that is not there, whichever rules hold.
+    client.go_ready(go_ready("agt_ben")).await.unwrap();
+    let mut gone = reserve("agt_ben", "two", routing, 20_000);
+    gone.wishes[0].node_id = "nod_gone".to_owned();
+    until("the newer rules", async || {
+        let answered = client.reserve_agents(gone.clone()).await.unwrap();
+        assert_eq!(answered.answers[0].token, 0);
+        (answered.answers[0].refusal == "UNREACHABLE").then_some(())
+    })
+    .await;
     replica.stop().await;
 }

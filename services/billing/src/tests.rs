@@ -148,6 +148,7 @@ impl World {
             operator_id: OperatorId::from_name("op").unwrap(),
             name: "Op".into(),
             time_zone: "Europe/Berlin".into(),
+            not_ready_reasons: vec![],
         });
         let companies = UsageUnit::ALL.map(|unit| {
             DirectoryFact::CompanyDefined(Company {
@@ -239,9 +240,15 @@ impl World {
             contact_id: contact_id.clone(),
             company_id,
             queue_id: queue(),
-            ends_at: Timestamp(START + at + 54_000),
+            ends_at: Some(Timestamp(START + at + 54_000)),
         };
-        let wrapped_up = AgentFact::WrapUpEnded { agent_id, offer_id, contact_id, finished_by_agent: false };
+        let wrapped_up = AgentFact::WrapUpEnded {
+            agent_id,
+            offer_id,
+            contact_id,
+            finished_by_agent: false,
+            wrap_up_code: String::new(),
+        };
         self.agents.write(at, [reserved]).await;
         self.agents.write(at + 3_000, [accepted]).await;
         self.contacts.write(at + 3_000, [connected]).await;

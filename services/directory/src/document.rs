@@ -8,6 +8,9 @@
 //!   id: opr_northwind
 //!   name: Northwind Contact Services
 //!   time_zone: Europe/Berlin            # IANA; the months of invoices are months here
+//!   not_ready_reasons:                  # optional: why agents may be not ready; without, any word will do
+//!     - reason: lunch
+//!       limit: 30m                      # optional: told when a pause lasts longer
 //!
 //! skills:
 //!   - id: skl_german
@@ -36,6 +39,13 @@
 //!         wait_max: 10m                 # optional, 0s: no limit; then the contact flows out
 //!         waiting_count_max: 50         # optional, 0: no limit; more are turned away
 //!         miss_count_max: 3             # optional, 0: never; offers missed in a row until the agent is not ready
+//!         miss_reason: missed offers    # optional, missed offers: why the agent is not ready then
+//!         miss_return: 5m               # optional, 0s: when it is ready again by itself; without, when it says so
+//!         wrap_up_mode: timed           # optional, timed: it ends at its deadline or when the agent says so; timed_forced:
+//!                                       # not before its deadline; mandatory: no deadline, only the agent ends it;
+//!                                       # on_request: only when the agent asked while it talked; none
+//!         wrap_up_code: optional        # optional; or required: the agent says what the contact came to
+//!         wrap_up_extension_max: 2m     # optional, 0s: by how much an agent may put the end off, altogether
 //!         reoffer_after: 30s            # optional, 30s: how long an agent that missed a contact is not offered it again
 //!     flows:                            # what a call goes through
 //!       - id: flw_aurora

@@ -4,6 +4,7 @@
 use expect_test::{Expect, expect};
 use trunkline_directory::document::{DOCUMENT_BYTES_MAX, Document, PlacedProblem};
 use trunkline_domain::directory::{Directory, plan};
+use trunkline_domain::facts::WrapUpMode;
 use trunkline_domain::vocabulary::Timestamp;
 
 const GOOD: &str = include_str!("operator.yaml");
@@ -60,6 +61,52 @@ fn what_is_left_out_has_its_default_and_what_is_said_is_kept() {
     assert_eq!(contract.contract.effective_at.to_string(), "2025-12-31T23:00:00.000Z");
     assert!(contract.dated && !wanted.contracts[1].wanted.dated);
     assert_eq!(contract.contract.price.micros, 120_000);
+}
+
+/// The good document with more about its operator and its first queue.
+fn with_rules() -> String {
+    let operator = "  time_zone: Europe/Berlin\nskills";
+    let reasons = "  time_zone: Europe/Berlin\n  not_ready_reasons:\n    - reason: lunch\n      limit: 30m\n    - {reason: training}\nskills";
+    let queue = "        wrap_up: 30s\n";
+    let rules = [
+        "wrap_up: 30s",
+        "wrap_up_mode: on_request",
+        "wrap_up_code: required",
+        "wrap_up_extension_max: 2m",
+        "miss_count_max: 3",
+        "miss_reason: phone unattended",
+        "miss_return: 5m",
+    ];
+    let rules: String = rules.map(|rule| format!("        {rule}\n")).concat();
+    GOOD.replacen(operator, reasons, 1).replacen(queue, &rules, 1)
+}
+
+#[test]
+fn what_follows_a_contact_and_a_missed_offer_is_kept() {
+    let wanted = Document::read(&with_rules()).unwrap().wanted;
+    let queue = &wanted.queues[0].wanted;
+    assert_eq!(queue.wrap_up_mode, WrapUpMode::OnRequest);
+    assert!(queue.wrap_up_code_required);
+    assert_eq!(queue.wrap_up_extension_ms_max.0, 120_000);
+    assert_eq!((queue.miss_reason.as_str(), queue.miss_return_ms.0), ("phone unattended", 300_000));
+    let reasons: Vec<_> = wanted.operator.wanted.not_ready_reasons;
+    let reasons: Vec<_> = reasons.iter().map(|it| (it.reason.as_str(), it.limit_ms.0)).collect();
+    assert_eq!(reasons, [("lunch", 1_800_000), ("training", 0)]);
+    let other = &wanted.queues[1].wanted;
+    assert_eq!((other.wrap_up_mode, other.wrap_up_code_required), (WrapUpMode::Timed, false));
+    assert_eq!(told(&with_rules()), "");
+}
+
+#[test]
+fn a_wrap_up_mode_and_a_code_are_words_of_a_list() {
+    check(
+        "        wrap_up: 30s\n",
+        "        wrap_up: 30s\n        wrap_up_mode: sometimes\n        wrap_up_code: yes\n",
+        expect![[r#"
+            26:23 `sometimes` is not a wrap-up mode: expected one of timed, none, timed_forced, mandatory, on_request
+            27:23 `yes` is neither required nor optional
+        "#]],
+    );
 }
 
 #[test]
@@ -138,14 +185,14 @@ fn an_unknown_missing_or_repeated_key_is_told_with_its_place() {
         "        wrap_up: 30s",
         "        wrapup: 30s",
         expect![[r#"
-        25:9 unknown key `wrapup`; known here: id, name, required_skills, priority, offer_timeout, wrap_up, wait_max, waiting_count_max, miss_count_max, reoffer_after
+        25:9 unknown key `wrapup`; known here: id, name, required_skills, priority, offer_timeout, wrap_up, wait_max, waiting_count_max, miss_count_max, reoffer_after, wrap_up_mode, wrap_up_code, wrap_up_extension_max, miss_reason, miss_return
     "#]],
     );
     check(
         "  time_zone: Europe/Berlin\nskills",
         "  timezone: Europe/Berlin\nskills",
         expect![[r#"
-        4:3 unknown key `timezone`; known here: id, name, time_zone
+        4:3 unknown key `timezone`; known here: id, name, time_zone, not_ready_reasons
     "#]],
     );
     check(

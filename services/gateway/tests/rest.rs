@@ -94,7 +94,7 @@ async fn path_and_query_become_the_request_and_64_bit_numbers_come_back_as_strin
 async fn a_body_becomes_the_request_and_its_command_finds_the_leader_under_a_name() {
     let scene = Scene::new().await;
     let answer = scene.post(OPERATOR, "/v1/agents/agt_anna:signIn", r#"{"siteId":"sit_a"}"#).await;
-    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"sessionId":"ses_1"}"#));
+    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"sessionId":"ses_1","clientSequence":"4"}"#));
     let asked = scene.asked.last();
     assert!(asked.starts_with("cmd_") && asked.ends_with(" agt_anna"), "{asked}");
     scene.post(OPERATOR, "/v1/agents/agt_anna:signIn", r#"{"commandId":"cmd_mine"}"#).await;
@@ -103,6 +103,54 @@ async fn a_body_becomes_the_request_and_its_command_finds_the_leader_under_a_nam
     let refused = scene.post(OPERATOR, "/v1/agents/agt_anna:goReady", "").await;
     assert_eq!(refused.problem(), problem(400, "NOT_SIGNED_IN"));
     assert_eq!(refused.json()["detail"], "agent is not signed in");
+}
+
+/// Whatever a desktop or a supervisor says, a REST client can say, and every field of it arrives.
+#[tokio::test]
+async fn what_a_desktop_and_a_supervisor_ask_reaches_the_leader_whole() {
+    let scene = Scene::new().await;
+    for (verb, body, asked) in [
+        (
+            "keepSession",
+            r#"{"commandId":"cmd_1","sessionId":"ses_1"}"#,
+            r#"KeepSessionRequest { command_id: "cmd_1", agent_id: "agt_a", session_id: "ses_1" }"#,
+        ),
+        (
+            "goNotReady",
+            r#"{"commandId":"cmd_2","reason":"lunch","durationMs":"60000","clientSequence":"5","sessionId":"ses_1"}"#,
+            r#"GoNotReadyRequest { command_id: "cmd_2", agent_id: "agt_a", reason: "lunch", duration_ms: 60000, client_sequence: 5, session_id: "ses_1" }"#,
+        ),
+        (
+            "signOut",
+            r#"{"commandId":"cmd_3","reason":"home","clientSequence":6,"sessionId":"ses_1"}"#,
+            r#"SignOutRequest { command_id: "cmd_3", agent_id: "agt_a", reason: "home", client_sequence: 6, session_id: "ses_1" }"#,
+        ),
+        (
+            "force",
+            r#"{"commandId":"cmd_4","presence":"PRESENCE_WANTED_NOT_READY","author":"Ines","reason":"drill","notReadyReason":"training","durationMs":"9"}"#,
+            r#"ForcePresenceRequest { command_id: "cmd_4", agent_id: "agt_a", presence: NotReady, author: "Ines", reason: "drill", not_ready_reason: "training", duration_ms: 9 }"#,
+        ),
+        (
+            "requestWrapUp",
+            r#"{"commandId":"cmd_5","offerId":"ofr_1"}"#,
+            r#"RequestWrapUpRequest { command_id: "cmd_5", agent_id: "agt_a", offer_id: "ofr_1" }"#,
+        ),
+        (
+            "extendWrapUp",
+            r#"{"commandId":"cmd_6","byMs":"30000","offerId":"ofr_1"}"#,
+            r#"ExtendWrapUpRequest { command_id: "cmd_6", agent_id: "agt_a", by_ms: 30000, offer_id: "ofr_1" }"#,
+        ),
+        (
+            "finishWrapUp",
+            r#"{"commandId":"cmd_7","wrapUpCode":"sold","offerId":"ofr_1"}"#,
+            r#"FinishWrapUpRequest { command_id: "cmd_7", agent_id: "agt_a", wrap_up_code: "sold", offer_id: "ofr_1" }"#,
+        ),
+    ] {
+        let answer = scene.post(OPERATOR, &format!("/v1/agents/agt_a:{verb}"), body).await;
+        assert_eq!((answer.status, scene.asked.last().as_str()), (200, asked), "{}", answer.body);
+        let others = scene.post(AURORA, &format!("/v1/agents/agt_a:{verb}"), body).await;
+        assert_eq!(others.status, 404, "a company's key commands nobody");
+    }
 }
 
 #[tokio::test]

@@ -16,8 +16,8 @@ use trunkline_domain::facts::{
     RoutingFact, UsageUnit,
 };
 use trunkline_domain::vocabulary::{
-    AgentId, Cell, CompanyId, ContactEndCause, ContactId, ContractId, Currency, Epoch, EventId, ItemId,
-    LegId, Millis, Money, NodeId, OfferId, Party, PhoneNumber, QueueId, SessionId, Timestamp,
+    AgentId, Cell, CompanyId, ContactEndCause, ContactId, ContractId, Currency, DeviceId, Epoch, EventId,
+    ItemId, LegId, Millis, Money, NodeId, OfferId, Party, PhoneNumber, QueueId, SessionId, Timestamp,
 };
 use trunkline_proto::convert::WireFact;
 use trunkline_proto::reporting::v1::reporting_service_client::ReportingServiceClient;
@@ -205,6 +205,14 @@ impl Scribes {
         let session_id = SessionId::from_name("s").unwrap();
         agents.write(0, [AgentFact::AgentSignedIn { agent_id: agent(), session_id, site_id: None }]).await;
         agents.write(1_000, [AgentFact::AgentBecameReady { agent_id: agent() }]).await;
+        let phone = AgentFact::DeviceRegistered {
+            agent_id: agent(),
+            device_id: DeviceId::from_name("phone").unwrap(),
+            contact_uri: "sip:phone@127.0.0.1".to_owned(),
+            node_id: node(),
+            expires_at: Timestamp(i64::MAX),
+        };
+        agents.write(1_000, [phone]).await;
         Self {
             contacts: Scribe::open(log, "media/nod_n", 1).await,
             agents,
@@ -235,11 +243,17 @@ impl Scribes {
             contact_id: contact(n),
             company_id: company(),
             queue_id: queue(),
-            ends_at: Timestamp(START + at + 45_000),
+            ends_at: Some(Timestamp(START + at + 45_000)),
         };
         self.agents.write(at + 35_000, [released, wrapping_up]).await;
         let (contact_id, offer_id, agent_id) = (contact(n), offer(n), agent());
-        let over = AgentFact::WrapUpEnded { agent_id, offer_id, contact_id, finished_by_agent: false };
+        let over = AgentFact::WrapUpEnded {
+            agent_id,
+            offer_id,
+            contact_id,
+            finished_by_agent: false,
+            wrap_up_code: String::new(),
+        };
         self.agents.write(at + 45_000, [over]).await;
         let price = Money::parse(Currency::parse("EUR").unwrap(), "0.48").unwrap();
         let rated = BillingFact::UsageRated {
@@ -332,7 +346,7 @@ impl Running {
 
 /// Facts in one [`Scribes::call`], and in [`Scribes::open`].
 const CALL: u64 = 5 + 5 + 1 + 1;
-const OPENED: u64 = 4;
+const OPENED: u64 = 5;
 
 /// What a service with nothing stored makes of the log.
 async fn rebuilt(log: &SharedLog, fact_count: u64) -> String {

@@ -97,10 +97,11 @@ fn as_text(listed: &api::ListAgentsResponse, now: Timestamp) -> String {
             agent.reason.clone(),
             agent.contact_id.clone(),
             // Its number is nobody's business here; that there is one is.
-            if agent.device_uri.is_empty() { "" } else { "yes" }.to_owned(),
+            if reachable(listed, agent) { "yes" } else { "" }.to_owned(),
+            remark(agent, now),
         ]);
     }
-    let mut text = table::render(&["agent", "activity", "for", "reason", "contact", "phone"], &rows);
+    let mut text = table::render(&["agent", "activity", "for", "reason", "contact", "phone", "and"], &rows);
     let counts: Vec<_> = counts.iter().map(|(activity, count)| format!("{count} {activity}")).collect();
     let total = match listed.agents.len() {
         1 => "1 agent".to_owned(),
@@ -115,6 +116,34 @@ fn as_text(listed: &api::ListAgentsResponse, now: Timestamp) -> String {
     text
 }
 
+/// Whether it has a phone that can be called; voters whose rules are the first ones say where only.
+fn reachable(listed: &api::ListAgentsResponse, agent: &api::AgentView) -> bool {
+    if listed.feature_level == 0 { !agent.device_uri.is_empty() } else { agent.reachable }
+}
+
+/// What is due, and what is out of the ordinary.
+fn remark(agent: &api::AgentView, now: Timestamp) -> String {
+    let mut remarks = Vec::new();
+    if agent.lost {
+        remarks.push("desktop gone".to_owned());
+    }
+    if agent.wrap_up_ends_at_ms != 0 {
+        remarks.push(format!("ends in {}", span(Timestamp(agent.wrap_up_ends_at_ms).since(now).0)));
+    } else if agent.until_ms != 0 {
+        remarks.push(format!("ready in {}", span(Timestamp(agent.until_ms).since(now).0)));
+    }
+    if let Some(next) = &agent.next {
+        let presence = match next.presence() {
+            api::PresenceWanted::SignedOut => "signed out",
+            api::PresenceWanted::Ready => "ready",
+            api::PresenceWanted::NotReady | api::PresenceWanted::Unspecified => "not ready",
+        };
+        let reason = if next.reason.is_empty() { String::new() } else { format!(" ({})", next.reason) };
+        remarks.push(format!("then {presence}{reason}"));
+    }
+    remarks.join(", ")
+}
+
 fn as_json(listed: &api::ListAgentsResponse) -> serde_json::Value {
     let agents = listed.agents.iter().map(|agent| {
         json!({
@@ -124,7 +153,10 @@ fn as_json(listed: &api::ListAgentsResponse) -> serde_json::Value {
             "reason": agent.reason,
             "contact_id": agent.contact_id,
             "session_id": agent.session_id,
-            "reachable": !agent.device_uri.is_empty(),
+            "reachable": reachable(listed, agent),
+            "lost": agent.lost,
+            "until_ms": agent.until_ms,
+            "wrap_up_ends_at_ms": agent.wrap_up_ends_at_ms,
         })
     });
     json!({
@@ -171,18 +203,26 @@ mod tests {
         };
         let mut talking = agent("agt_ben", api::AgentActivity::Talking, 80_000);
         talking.contact_id = "ctc_1".to_owned();
-        talking.device_uri = "sip:201@10.0.0.9".to_owned();
+        talking.reachable = true;
+        talking.next = Some(api::NextPresence {
+            presence: api::PresenceWanted::NotReady.into(),
+            reason: "lunch".to_owned(),
+            duration_ms: 0,
+        });
         let mut paused = agent("agt_anna", api::AgentActivity::NotReady, 1_000);
         paused.reason = "lunch".to_owned();
+        paused.until_ms = 160_000;
+        paused.lost = true;
         let mut listed = api::ListAgentsResponse {
             agents: vec![paused, talking, agent("agt_cleo", api::AgentActivity::SignedOut, 0)],
             raft_index: 42,
             stale: false,
             known_at_ms: 90_000,
+            feature_level: 1,
         };
-        let table = "agent     activity    for   reason  contact  phone\n\
-                     agt_anna  not ready   1:39  lunch\n\
-                     agt_ben   talking     20 s          ctc_1    yes\n\
+        let table = "agent     activity    for   reason  contact  phone  and\n\
+                     agt_anna  not ready   1:39  lunch                   desktop gone, ready in 1:00\n\
+                     agt_ben   talking     20 s          ctc_1    yes    then not ready (lunch)\n\
                      agt_cleo  signed out\n\
                      3 agents: 1 not ready, 1 signed out, 1 talking; Raft index 42\n";
         let now = Timestamp(100_000);

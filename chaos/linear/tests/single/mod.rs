@@ -7,7 +7,9 @@ use trunkline_domain::agent_state::{
     self as core, Action, Command, Done, Machine, QueuePolicy, Rejection, Roster,
 };
 use trunkline_domain::facts::ReleaseOutcome;
-use trunkline_domain::vocabulary::{AgentId, Cell, CommandId, Epoch, Millis, NodeId, QueueId, Timestamp};
+use trunkline_domain::vocabulary::{
+    AgentId, Cell, CommandId, DeviceId, Epoch, Millis, NodeId, QueueId, Timestamp,
+};
 use trunkline_linear::chance::Chance;
 use trunkline_linear::history::{Fate, Index, Operation};
 use trunkline_linear::model::*;
@@ -40,14 +42,28 @@ impl Single {
     pub fn new(agents: u32) -> Self {
         let (routing_epoch, media_epoch) = (Epoch(0), Epoch(0));
         let mut single = Self { machine: Machine::default(), index: 0, routing_epoch, media_epoch };
-        let policy =
-            QueuePolicy { wrap_up: Millis::from_secs(365 * 24 * 3600), miss_count_max: MISS_COUNT_MAX };
+        let policy = QueuePolicy {
+            wrap_up: Millis::from_secs(365 * 24 * 3600),
+            miss_count_max: MISS_COUNT_MAX,
+            ..QueuePolicy::default()
+        };
         let roster = Roster {
             revision: 1,
             agents: (0..agents).map(|number| (agent_id(number), Cell(0))).collect(),
             queues: BTreeMap::from([(QueueId::parse("que_q").unwrap(), policy)]),
+            reasons: BTreeMap::new(),
         };
         single.apply(Action::DefineRoster(roster)).unwrap();
+        single.apply(Action::RaiseFeatureLevel { level: core::FEATURE_LEVEL }).unwrap();
+        for number in 0..agents {
+            let device = core::Device {
+                contact_uri: "sip:nobody@127.0.0.1".to_owned(),
+                node_id: NodeId::parse("nod_m").unwrap(),
+                expires_at: Timestamp(FAR),
+            };
+            let device_id = DeviceId::from_name(&number.to_string()).unwrap();
+            single.apply(Action::RegisterDevice { agent_id: agent_id(number), device_id, device }).unwrap();
+        }
         single.routing_epoch = single.take("routing/0");
         single.media_epoch = single.take("media/nod_m");
         single
@@ -94,18 +110,21 @@ impl Single {
 
     fn action_of_agent(&self, agent: u32, call: AgentCall) -> Action {
         let (agent_id, node_id) = (agent_id(agent), NodeId::parse("nod_m").unwrap());
+        let said = core::Said::default();
         match call {
             AgentCall::SignIn { session } => Action::SignIn {
                 agent_id,
                 session_id: named("ses_", session).parse().unwrap(),
                 site_id: None,
+                lease: Millis::ZERO,
             },
-            AgentCall::SignOut => Action::SignOut { agent_id, reason: String::new() },
-            AgentCall::GoReady => Action::GoReady { agent_id },
+            AgentCall::SignOut => Action::SignOut { agent_id, reason: String::new(), said },
+            AgentCall::GoReady => Action::GoReady { agent_id, said },
             AgentCall::GoNotReady { reason } => {
-                Action::GoNotReady { agent_id, reason: named("r", reason), duration: Millis::ZERO }
+                let (reason, duration) = (named("r", reason), Millis::ZERO);
+                Action::GoNotReady { agent_id, reason, duration, said }
             }
-            AgentCall::FinishWrapUp => Action::FinishWrapUp { agent_id },
+            AgentCall::FinishWrapUp => Action::FinishWrapUp { agent_id, offer_id: None, code: String::new() },
             AgentCall::Reserve { offer } => {
                 let wish = core::Wish {
                     offer_id: named("ofr_", offer).parse().unwrap(),
@@ -196,7 +215,7 @@ fn action_of_lease(client: u32, lease: u32, call: LeaseCall) -> Action {
 
 fn translated(reply: core::Reply) -> Reply {
     match reply {
-        Ok(Done::SignedIn { session_id } | Done::SignedOut { session_id }) => {
+        Ok(Done::SignedIn { session_id, .. } | Done::SignedOut { session_id }) => {
             Reply::Session(mark("ses_", session_id.as_str()))
         }
         Ok(Done::Reserved { answers }) => match &answers[0].granted {

@@ -1,8 +1,7 @@
 //! What somebody asks of the machine. Every entry of the Raft log that is not Raft's own is one [`Command`].
 
-use std::collections::BTreeMap;
-
-use crate::facts::ReleaseOutcome;
+use super::roster::Roster;
+use crate::facts::{ForcedPresence, ReleaseOutcome};
 use crate::vocabulary::{
     AgentId, Cell, CommandId, CompanyId, ContactId, DeviceId, Epoch, Millis, NodeId, OfferId, QueueId,
     SessionId, SiteId, Timestamp,
@@ -32,6 +31,15 @@ pub enum Action {
         session_id: SessionId,
         /// Where.
         site_id: Option<SiteId>,
+        /// How long the session lasts without a sign of life; zero when it needs none.
+        lease: Millis,
+    },
+    /// The session's desktop is there.
+    KeepSession {
+        /// Who.
+        agent_id: AgentId,
+        /// The session.
+        session_id: SessionId,
     },
     /// Ends the session; what is live is released first.
     SignOut {
@@ -39,11 +47,15 @@ pub enum Action {
         agent_id: AgentId,
         /// Why, for the timesheet.
         reason: String,
+        /// Which of the client's words it is.
+        said: Said,
     },
     /// Takes contacts from now on, or after the contact or wrap-up under way.
     GoReady {
         /// Who.
         agent_id: AgentId,
+        /// Which of the client's words it is.
+        said: Said,
     },
     /// Takes no contacts from now on, or from the end of the contact and wrap-up under way.
     GoNotReady {
@@ -53,11 +65,44 @@ pub enum Action {
         reason: String,
         /// How long, counted from when it takes effect; zero until said otherwise.
         duration: Millis,
+        /// Which of the client's words it is.
+        said: Said,
+    },
+    /// A supervisor decides for the agent; what is said is taken as if the agent had said it, but for a live contact.
+    ForcePresence {
+        /// Who.
+        agent_id: AgentId,
+        /// What the agent is to be.
+        force: Force,
+        /// Who decided.
+        author: String,
+        /// Why.
+        reason: String,
+    },
+    /// The agent will have something to do after the contact it talks to: it counts where wrap-up is on request.
+    RequestWrapUp {
+        /// Who.
+        agent_id: AgentId,
+        /// The offer it talks under; any when it does not say.
+        offer_id: Option<OfferId>,
     },
     /// Ends after-contact work before its deadline.
     FinishWrapUp {
         /// Who.
         agent_id: AgentId,
+        /// The offer whose conversation ended; any when it does not say.
+        offer_id: Option<OfferId>,
+        /// What the contact came to, as a word of the queue's; may be empty where the queue does not ask for it.
+        code: String,
+    },
+    /// Puts the end of after-contact work off.
+    ExtendWrapUp {
+        /// Who.
+        agent_id: AgentId,
+        /// The offer whose conversation ended; any when it does not say.
+        offer_id: Option<OfferId>,
+        /// By how much.
+        span: Millis,
     },
     /// A device can be called.
     RegisterDevice {
@@ -157,6 +202,11 @@ pub enum Action {
         /// The term it was published under.
         term: u64,
     },
+    /// The rules of this level hold from here on. The leader proposes it once every voter's program knows them.
+    RaiseFeatureLevel {
+        /// At most [`super::FEATURE_LEVEL`]: a program that does not know a level must not apply what follows.
+        level: u32,
+    },
 }
 
 impl Action {
@@ -179,17 +229,89 @@ impl Action {
             Self::ReleaseLease { .. } => 14,
             Self::Expire => 15,
             Self::AdvancePublished { .. } => 16,
+            Self::RaiseFeatureLevel { .. } => 17,
+            Self::ForcePresence { .. } => 18,
+            Self::RequestWrapUp { .. } => 19,
+            Self::ExtendWrapUp { .. } => 20,
+            Self::KeepSession { .. } => 21,
         }
     }
 
-    /// Whether the answer is kept for retries. The leader's own commands may be repeated freely.
+    /// The feature level of the first program that knows the action. The leader takes it once that level holds: a voter
+    /// with an older program would stop at it.
+    pub fn feature_level(&self) -> u32 {
+        match self {
+            Self::SignIn { lease: Millis(1..), .. }
+            | Self::KeepSession { .. }
+            | Self::ForcePresence { .. }
+            | Self::RequestWrapUp { .. }
+            | Self::ExtendWrapUp { .. } => 1,
+            Self::SignOut { said, .. } | Self::GoReady { said, .. } | Self::GoNotReady { said, .. } => {
+                u32::from(*said != Said::default())
+            }
+            Self::FinishWrapUp { offer_id, code, .. } => u32::from(offer_id.is_some() || !code.is_empty()),
+            Self::DefineRoster(roster) => roster.feature_level(),
+            _ => 0,
+        }
+    }
+
+    /// Whether the answer is kept for retries. The leader's own commands may be repeated freely, and so may a sign of
+    /// life: one of every desktop every few seconds would drive out the answers that must be kept.
     pub const fn remembered(&self) -> bool {
-        !matches!(self, Self::Expire | Self::AdvancePublished { .. })
+        !matches!(
+            self,
+            Self::KeepSession { .. }
+                | Self::Expire
+                | Self::AdvancePublished { .. }
+                | Self::RaiseFeatureLevel { .. }
+        )
     }
 
     /// Whether the action may be refused while the outbox is full: it starts work rather than ending it.
     pub const fn starts_work(&self) -> bool {
-        matches!(self, Self::SignIn { .. } | Self::GoReady { .. } | Self::ReserveAgents { .. })
+        matches!(
+            self,
+            Self::SignIn { .. }
+                | Self::GoReady { .. }
+                | Self::ForcePresence { force: Force::Ready, .. }
+                | Self::ReserveAgents { .. }
+        )
+    }
+}
+
+/// Which of a client's words a command is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Said {
+    /// The session it was said in; any when the client does not say.
+    pub session_id: Option<SessionId>,
+    /// The client's own count of what it said in this session; zero when it does not count.
+    pub sequence: u64,
+}
+
+/// What a supervisor makes of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Force {
+    /// It takes contacts.
+    Ready,
+    /// It takes none.
+    NotReady {
+        /// Why, as a word of the agent's own.
+        reason: String,
+        /// How long, counted from when it takes effect; zero until said otherwise.
+        duration: Millis,
+    },
+    /// Its session ends; one that talks is left to talk first.
+    SignedOut,
+}
+
+impl Force {
+    /// Without the details.
+    pub fn presence(&self) -> ForcedPresence {
+        match self {
+            Self::Ready => ForcedPresence::Ready,
+            Self::NotReady { .. } => ForcedPresence::NotReady,
+            Self::SignedOut => ForcedPresence::SignedOut,
+        }
     }
 }
 
@@ -221,24 +343,4 @@ pub struct Device {
     pub node_id: NodeId,
     /// After this it can no longer be called.
     pub expires_at: Timestamp,
-}
-
-/// What the machine needs of the directory.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Roster {
-    /// The directory revision it is of. A lower one than known changes nothing.
-    pub revision: u64,
-    /// Who may sign in, and the cell each serves.
-    pub agents: BTreeMap<AgentId, Cell>,
-    /// What follows a contact or a missed offer.
-    pub queues: BTreeMap<QueueId, QueuePolicy>,
-}
-
-/// What happens to an agent after a contact or a missed offer of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct QueuePolicy {
-    /// After-contact work; zero for none.
-    pub wrap_up: Millis,
-    /// After this many offers missed in a row the agent becomes not ready; zero for never.
-    pub miss_count_max: u32,
 }

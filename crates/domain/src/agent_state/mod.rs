@@ -13,18 +13,40 @@ mod command;
 mod lease;
 mod machine;
 mod reply;
+mod roster;
 mod state;
 #[cfg(test)]
 mod tests;
 
-pub use agent::{Activity, Agent, Presence, Reservation, Session, Stage, WrapUp};
-pub use command::{Action, Command, Device, QueuePolicy, Roster, Wish};
+pub use agent::{
+    Activity, Agent, Next, PauseLimit, Presence, Reservation, Session, SessionLease, Stage, Steadiness,
+    WrapUp,
+};
+pub use command::{Action, Command, Device, Force, Said, Wish};
 pub use lease::{Holding, Lease, cell_of_resource};
 pub use machine::Machine;
 pub use reply::{Done, Rejection, Reply, WishAnswer};
+pub use roster::{QueuePolicy, Roster};
 pub use state::{Answer, OutboxFact, OutboxKey, State, Touched};
 
 use crate::vocabulary::Millis;
+
+/// The highest level of rules this program knows. A rule that would decide an old command otherwise than before holds from
+/// a level on, which a command in the log raises: so a log is replayed by the rules it was decided by, and replicas of
+/// two versions never part. Level 0 has the rules of the first version.
+pub const FEATURE_LEVEL: u32 = 1;
+
+/// From this level on an agent without a device that can be called is not reserved.
+pub const FEATURE_LEVEL_REACHABILITY: u32 = 1;
+
+/// From this level on it is told when an agent's presence is unsteady.
+pub const FEATURE_LEVEL_STEADINESS: u32 = 1;
+
+/// An agent that changed its presence no more for as long is steady.
+pub const STEADY_AFTER: Millis = Millis::from_secs(60);
+
+/// More changes of presence within [`STEADY_AFTER`] are told: no person means that many.
+pub const CHANGE_COUNT_MAX: usize = 6;
 
 /// How long a reservation may stay unconfirmed after its media node lost or renewed its lease. Then it ends as
 /// `media_lost`: long enough for the node to come back and say what became of each contact, short enough that nobody
@@ -45,6 +67,16 @@ pub const LEASE_COUNT_MAX: usize = 4096;
 
 /// The shortest and the longest time to live of a lease.
 pub const LEASE_TTL: std::ops::RangeInclusive<Millis> = Millis(30)..=Millis(300_000);
+
+/// The shortest and the longest lease of a session.
+pub const SESSION_LEASE: std::ops::RangeInclusive<Millis> = Millis(1_000)..=Millis(3_600_000);
+
+/// How long a lost session waits for its desktop before it ends, as long as no reservation is held in it: long enough for a
+/// desktop that is restarted or carried home, short enough that the timesheet of an empty chair ends the same day.
+pub const LOST_SESSION_LEN_MAX: Millis = Millis::from_secs(1_800);
+
+/// Why an agent is not ready of whose desktop nothing is heard, and why its session ends at last.
+pub const REASON_LOST: &str = "desktop gone";
 
 /// For how many Raft indexes an answer is kept for retries.
 pub const ANSWER_INDEX_SPAN: u64 = 16_384;

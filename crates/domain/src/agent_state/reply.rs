@@ -1,7 +1,7 @@
 //! What the machine answers.
 
 use crate::facts::ReleaseOutcome;
-use crate::vocabulary::{AgentId, Epoch, NodeId, OfferId, SessionId, Timestamp};
+use crate::vocabulary::{AgentId, Epoch, Millis, NodeId, OfferId, SessionId, Timestamp};
 
 /// The answer to a command: done, or why not. A rejection changes nothing but the time.
 pub type Reply = Result<Done, Rejection>;
@@ -13,6 +13,13 @@ pub enum Done {
     SignedIn {
         /// Its id.
         session_id: SessionId,
+        /// The highest number its client gave a command so far: who comes back to a session counts on from there.
+        client_sequence: u64,
+    },
+    /// The session goes on.
+    SessionKept {
+        /// Until when, without another sign of life; `None` when it needs none.
+        expires_at: Option<Timestamp>,
     },
     /// The session that ended.
     SignedOut {
@@ -23,8 +30,17 @@ pub enum Done {
     Ready,
     /// Not ready, now or after the contact.
     NotReady,
+    /// The agent is what the supervisor said, now or after the contact.
+    Forced,
+    /// There will be wrap-up, where it is on request.
+    WrapUpRequested,
     /// After-contact work ended.
     WrapUpFinished,
+    /// After-contact work ends later.
+    WrapUpExtended {
+        /// When.
+        ends_at: Timestamp,
+    },
     /// The device is known.
     DeviceKnown,
     /// The device is forgotten.
@@ -63,6 +79,8 @@ pub enum Done {
     Expired,
     /// The outbox is trimmed.
     Advanced,
+    /// The rules are at least of that level.
+    FeatureLevelRaised,
 }
 
 /// The answer to one wish.
@@ -95,6 +113,30 @@ pub enum Rejection {
         /// The live one.
         session_id: SessionId,
     },
+    /// The agent's session is another one.
+    #[error("session is not the agent's live one, which is {session_id}")]
+    WrongSession {
+        /// The live one.
+        session_id: SessionId,
+    },
+    /// The agent's conversation, or the one it wraps up, is another one.
+    #[error("offer is not the agent's live one, which is {offer_id}")]
+    WrongOffer {
+        /// The live one.
+        offer_id: OfferId,
+    },
+    /// Nothing was heard of the agent's desktop for too long.
+    #[error("session is lost: nothing is heard of the agent's desktop")]
+    SessionLost,
+    /// The agent's client said something newer before, or something else under this number.
+    #[error("the client's command {seen} came before this one")]
+    OutOfOrder {
+        /// The highest number seen in the session.
+        seen: u64,
+    },
+    /// A supervisor signed the agent out; only a supervisor takes that back.
+    #[error("a supervisor has signed the agent out, from the end of its contact")]
+    SignOutForced,
     /// The agent takes no contacts.
     #[error("agent is not ready")]
     NotReady,
@@ -110,6 +152,30 @@ pub enum Rejection {
     /// The agent does no after-contact work.
     #[error("agent is not in wrap-up")]
     NotInWrapUp,
+    /// The agent has no device that can be called.
+    #[error("agent has no device that can be called")]
+    Unreachable,
+    /// The operator lists the reasons, and this is none of them.
+    #[error("the directory knows no such reason")]
+    UnknownReason,
+    /// The agent talks to nobody.
+    #[error("agent is not talking")]
+    NotTalking,
+    /// The queue's wrap-up ends at its deadline and not before.
+    #[error("wrap-up lasts until its deadline")]
+    WrapUpForced,
+    /// The queue wants to know what the contact came to.
+    #[error("wrap-up cannot be finished without a code")]
+    WrapUpCodeRequired,
+    /// There is no end that could be put off.
+    #[error("wrap-up has no deadline")]
+    WrapUpOpenEnded,
+    /// The queue lets nobody take that long.
+    #[error("wrap-up can be extended by {} ms more at most", left.0)]
+    WrapUpExtensionTooLong {
+        /// By how much it still can.
+        left: Millis,
+    },
     /// The agent serves another cell.
     #[error("agent serves another cell")]
     WrongCell,
@@ -190,10 +256,22 @@ impl Rejection {
             Self::UnknownQueue => "UNKNOWN_QUEUE",
             Self::NotSignedIn => "NOT_SIGNED_IN",
             Self::AlreadySignedIn { .. } => "ALREADY_SIGNED_IN",
+            Self::WrongSession { .. } => "WRONG_SESSION",
+            Self::WrongOffer { .. } => "WRONG_OFFER",
+            Self::SessionLost => "SESSION_LOST",
+            Self::OutOfOrder { .. } => "OUT_OF_ORDER",
+            Self::SignOutForced => "SIGN_OUT_FORCED",
             Self::NotReady => "NOT_READY",
             Self::AlreadyReserved { .. } => "ALREADY_RESERVED",
             Self::InWrapUp => "IN_WRAP_UP",
             Self::NotInWrapUp => "NOT_IN_WRAP_UP",
+            Self::Unreachable => "UNREACHABLE",
+            Self::UnknownReason => "UNKNOWN_REASON",
+            Self::NotTalking => "NOT_TALKING",
+            Self::WrapUpForced => "WRAP_UP_FORCED",
+            Self::WrapUpCodeRequired => "WRAP_UP_CODE_REQUIRED",
+            Self::WrapUpOpenEnded => "WRAP_UP_OPEN_ENDED",
+            Self::WrapUpExtensionTooLong { .. } => "WRAP_UP_EXTENSION_TOO_LONG",
             Self::WrongCell => "WRONG_CELL",
             Self::ContactReserved { .. } => "CONTACT_RESERVED",
             Self::DeadlinePassed => "DEADLINE_PASSED",

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::agent::Agent;
-use super::command::Roster;
 use super::lease::Lease;
 use super::reply::Reply;
+use super::roster::Roster;
 use crate::facts::{AgentFact, LogFact, Meta, Recorded};
 use crate::kernel::{StateHash, StateHasher};
 use crate::vocabulary::{AgentId, Cell, CommandId, EventId, Timestamp};
@@ -25,6 +25,8 @@ pub struct State {
     pub wish_count: u32,
     /// Facts up to this Raft index are in the agents log.
     pub published: u64,
+    /// Which rules hold: see [`super::FEATURE_LEVEL`].
+    pub feature_level: u32,
     /// What the directory says.
     pub roster: Roster,
     /// Every agent that ever signed in or had a device.
@@ -100,6 +102,9 @@ pub struct Touched {
     pub roster: bool,
     /// Agents.
     pub agents: BTreeSet<AgentId>,
+    /// Of these, those of which others may see something else than before: a sign of life of a desktop is none of their
+    /// business.
+    pub seen: BTreeSet<AgentId>,
     /// Leases.
     pub leases: BTreeSet<String>,
     /// Answers.
@@ -118,6 +123,7 @@ impl State {
             .number(self.last_index.into())
             .number(self.published.into());
         hasher.number(self.fact_count.into()).number(self.wish_count.into()).debug(&self.roster);
+        hasher.number(self.feature_level.into());
         let Self { agents, leases, answers, outbox, .. } = self;
         hasher.number(agents.len() as i128);
         for agent in agents.values() {

@@ -88,6 +88,7 @@ fn directory(contracts: impl IntoIterator<Item = (i64, Contract)>) -> Terms {
             operator_id: OperatorId::from_name("op").unwrap(),
             name: "Op".into(),
             time_zone: "Europe/Berlin".into(),
+            not_ready_reasons: vec![],
         }),
     );
     say(
@@ -226,7 +227,7 @@ fn wrapping_up(n: u32) -> AgentFact {
         contact_id: contact(n),
         company_id: company(),
         queue_id: QueueId::from_name("q").unwrap(),
-        ends_at: Timestamp(0),
+        ends_at: Some(Timestamp(1)),
     }
 }
 
@@ -236,6 +237,7 @@ fn wrapped_up(n: u32) -> AgentFact {
         offer_id: offer(n),
         contact_id: contact(n),
         finished_by_agent: true,
+        wrap_up_code: String::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Definitions in words, field by field, for plans.
 
-use crate::facts::DirectoryFact;
+use crate::facts::{DirectoryFact, NotReadyReason};
 use crate::vocabulary::{Millis, PhoneNumber};
 
 /// A field of a definition: its name in a document, its value in words, and whether the value may be shown.
@@ -51,7 +51,16 @@ pub fn span_text(span: Millis) -> String {
 pub(super) fn fields(fact: &DirectoryFact) -> Vec<Field> {
     match fact {
         DirectoryFact::OperatorDefined(it) => {
-            vec![field("name", &it.name), field("time_zone", &it.time_zone)]
+            let reason = |it: &NotReadyReason| match it.limit_ms {
+                Millis::ZERO => it.reason.clone(),
+                limit => format!("{} at most {}", it.reason, span_text(limit)),
+            };
+            let reasons: Vec<String> = it.not_ready_reasons.iter().map(reason).collect();
+            vec![
+                field("name", &it.name),
+                field("time_zone", &it.time_zone),
+                list("not_ready_reasons", &reasons),
+            ]
         }
         DirectoryFact::CompanyDefined(it) => vec![
             field("name", &it.name),
@@ -78,6 +87,11 @@ pub(super) fn fields(fact: &DirectoryFact) -> Vec<Field> {
             field("waiting_count_max", it.waiting_count_max),
             field("miss_count_max", it.miss_count_max),
             field("reoffer_after", span_text(it.reoffer_after_ms)),
+            field("wrap_up_mode", it.wrap_up_mode.as_str()),
+            field("wrap_up_code", if it.wrap_up_code_required { "required" } else { "optional" }),
+            field("wrap_up_extension_max", span_text(it.wrap_up_extension_ms_max)),
+            field("miss_reason", if it.miss_reason.is_empty() { "missed offers" } else { &it.miss_reason }),
+            field("miss_return", span_text(it.miss_return_ms)),
         ],
         DirectoryFact::FlowDefined(it) => vec![
             field("queue", &it.queue_id),

@@ -25,6 +25,11 @@ pub(super) fn queue(company: &str, name: &str) -> Queue {
         waiting_count_max: 0,
         miss_count_max: 3,
         reoffer_after_ms: Millis::from_secs(30),
+        wrap_up_mode: WrapUpMode::Timed,
+        wrap_up_code_required: false,
+        wrap_up_extension_ms_max: Millis::ZERO,
+        miss_reason: String::new(),
+        miss_return_ms: Millis::ZERO,
     }
 }
 
@@ -102,6 +107,7 @@ pub(super) fn good() -> Wanted {
                 operator_id: OperatorId::from_name("northwind").unwrap(),
                 name: "Northwind".to_owned(),
                 time_zone: "Europe/Berlin".to_owned(),
+                not_ready_reasons: vec![],
             },
         ),
         skills: vec![placed(

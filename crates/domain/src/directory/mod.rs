@@ -15,6 +15,8 @@ mod plan;
 #[cfg(test)]
 mod plan_tests;
 mod revision;
+#[cfg(test)]
+mod rule_tests;
 mod versions;
 
 pub use calendar::{CalendarError, day_start, parse_date};

@@ -39,7 +39,7 @@ fn applied(mut directory: Directory, wanted: &Wanted, at: Timestamp) -> Director
 
 /// Applies the good configuration at `NOW`, then asks for `change` of it 1 s later.
 #[track_caller]
-fn check(change: impl FnOnce(&mut Wanted), expected: Expect) {
+pub(super) fn check(change: impl FnOnce(&mut Wanted), expected: Expect) {
     let directory = applied(Directory::default(), &good(), NOW);
     let mut wanted = good();
     change(&mut wanted);

@@ -2,8 +2,8 @@
 
 use super::LogFact;
 use crate::vocabulary::{
-    AgentId, CompanyId, ContactId, DeviceId, Epoch, LogName, NodeId, OfferId, QueueId, SessionId, SiteId,
-    Timestamp,
+    AgentId, CompanyId, ContactId, DeviceId, Epoch, LogName, Millis, NodeId, OfferId, QueueId, SessionId,
+    SiteId, Timestamp,
 };
 
 /// A fact about one agent, or about one lease.
@@ -18,6 +18,24 @@ pub enum AgentFact {
     AgentBecameReady { agent_id: AgentId },
     /// The agent takes no contacts, and why; `until` is when it returns by itself.
     AgentBecameNotReady { agent_id: AgentId, reason: String, until: Option<Timestamp> },
+    /// A supervisor decided what the agent is to be. What follows from it at once comes behind; what waits for the end
+    /// of a contact comes then.
+    AgentForced {
+        agent_id: AgentId,
+        presence: ForcedPresence,
+        author: String,
+        reason: String,
+        /// Why the agent takes none; empty unless it is not ready.
+        not_ready_reason: String,
+        /// How long from when it takes effect; zero until said otherwise.
+        duration_ms: Millis,
+    },
+    /// The agent changed its presence too often since then; told once until it is steady again.
+    AgentPresenceUnsteady { agent_id: AgentId, change_count: u32, since: Timestamp },
+    /// The agent has been not ready for as long as the operator grants for this reason, and still is.
+    PauseLimitExceeded { agent_id: AgentId, reason: String, limit_ms: Millis },
+    /// Nothing was heard of the session's desktop for as long as it had said. The session goes on.
+    SessionLost { agent_id: AgentId, session_id: SessionId },
     /// A device can be called for the agent until `expires_at`.
     DeviceRegistered {
         agent_id: AgentId,
@@ -59,17 +77,26 @@ pub enum AgentFact {
         token: u64,
         resolves_at: Timestamp,
     },
-    /// After-contact work began and ends by itself at `ends_at`.
+    /// After-contact work began and ends by itself at `ends_at`; without one only the agent ends it.
     WrapUpStarted {
         agent_id: AgentId,
         offer_id: OfferId,
         contact_id: ContactId,
         company_id: CompanyId,
         queue_id: QueueId,
-        ends_at: Timestamp,
+        ends_at: Option<Timestamp>,
     },
+    /// After-contact work ends later than it would have.
+    WrapUpExtended { agent_id: AgentId, offer_id: OfferId, contact_id: ContactId, ends_at: Timestamp },
     /// After-contact work ended; `finished_by_agent` is false when its deadline did it.
-    WrapUpEnded { agent_id: AgentId, offer_id: OfferId, contact_id: ContactId, finished_by_agent: bool },
+    WrapUpEnded {
+        agent_id: AgentId,
+        offer_id: OfferId,
+        contact_id: ContactId,
+        finished_by_agent: bool,
+        /// What the contact came to; empty when the agent did not say.
+        wrap_up_code: String,
+    },
     /// A resource has an owner; `epoch` is the Raft index of the grant.
     /// `address` is where the holder answers gRPC; empty when it serves nothing.
     LeaseGranted { resource: String, holder: NodeId, epoch: Epoch, expires_at: Timestamp, address: String },
@@ -77,6 +104,28 @@ pub enum AgentFact {
     LeaseLapsed { resource: String, holder: NodeId, epoch: Epoch },
     /// The owner gave the resource back.
     LeaseReleased { resource: String, holder: NodeId, epoch: Epoch },
+}
+
+/// What a supervisor makes of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ForcedPresence {
+    /// It takes contacts.
+    Ready,
+    /// It takes none.
+    NotReady,
+    /// Its session ends.
+    SignedOut,
+}
+
+impl ForcedPresence {
+    /// The word used in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::NotReady => "not_ready",
+            Self::SignedOut => "signed_out",
+        }
+    }
 }
 
 /// How a reservation ended.
@@ -140,6 +189,10 @@ impl AgentFact {
             | Self::AgentSignedOut { agent_id, .. }
             | Self::AgentBecameReady { agent_id }
             | Self::AgentBecameNotReady { agent_id, .. }
+            | Self::AgentForced { agent_id, .. }
+            | Self::AgentPresenceUnsteady { agent_id, .. }
+            | Self::PauseLimitExceeded { agent_id, .. }
+            | Self::SessionLost { agent_id, .. }
             | Self::DeviceRegistered { agent_id, .. }
             | Self::DeviceUnregistered { agent_id, .. }
             | Self::AgentReserved { agent_id, .. }
@@ -147,6 +200,7 @@ impl AgentFact {
             | Self::ReservationReleased { agent_id, .. }
             | Self::ReservationUnconfirmed { agent_id, .. }
             | Self::WrapUpStarted { agent_id, .. }
+            | Self::WrapUpExtended { agent_id, .. }
             | Self::WrapUpEnded { agent_id, .. } => Some(agent_id),
             Self::LeaseGranted { .. } | Self::LeaseLapsed { .. } | Self::LeaseReleased { .. } => None,
         }
@@ -162,6 +216,10 @@ impl LogFact for AgentFact {
             Self::AgentSignedOut { .. } => "AgentSignedOut",
             Self::AgentBecameReady { .. } => "AgentBecameReady",
             Self::AgentBecameNotReady { .. } => "AgentBecameNotReady",
+            Self::AgentForced { .. } => "AgentForced",
+            Self::AgentPresenceUnsteady { .. } => "AgentPresenceUnsteady",
+            Self::PauseLimitExceeded { .. } => "PauseLimitExceeded",
+            Self::SessionLost { .. } => "SessionLost",
             Self::DeviceRegistered { .. } => "DeviceRegistered",
             Self::DeviceUnregistered { .. } => "DeviceUnregistered",
             Self::AgentReserved { .. } => "AgentReserved",
@@ -169,6 +227,7 @@ impl LogFact for AgentFact {
             Self::ReservationReleased { .. } => "ReservationReleased",
             Self::ReservationUnconfirmed { .. } => "ReservationUnconfirmed",
             Self::WrapUpStarted { .. } => "WrapUpStarted",
+            Self::WrapUpExtended { .. } => "WrapUpExtended",
             Self::WrapUpEnded { .. } => "WrapUpEnded",
             Self::LeaseGranted { .. } => "LeaseGranted",
             Self::LeaseLapsed { .. } => "LeaseLapsed",
@@ -192,11 +251,16 @@ impl LogFact for AgentFact {
             | Self::ReservationReleased { contact_id, .. }
             | Self::ReservationUnconfirmed { contact_id, .. }
             | Self::WrapUpStarted { contact_id, .. }
+            | Self::WrapUpExtended { contact_id, .. }
             | Self::WrapUpEnded { contact_id, .. } => Some(contact_id),
             Self::AgentSignedIn { .. }
             | Self::AgentSignedOut { .. }
             | Self::AgentBecameReady { .. }
             | Self::AgentBecameNotReady { .. }
+            | Self::AgentForced { .. }
+            | Self::AgentPresenceUnsteady { .. }
+            | Self::PauseLimitExceeded { .. }
+            | Self::SessionLost { .. }
             | Self::DeviceRegistered { .. }
             | Self::DeviceUnregistered { .. }
             | Self::LeaseGranted { .. }

@@ -98,6 +98,17 @@ pub struct Operator {
     pub name: String,
     /// IANA zone of its invoices' months.
     pub time_zone: String,
+    /// Why its agents may be not ready; any word will do when none is listed.
+    pub not_ready_reasons: Vec<NotReadyReason>,
+}
+
+/// A word for why agents are not ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotReadyReason {
+    /// The word.
+    pub reason: String,
+    /// For how long, before that is told; zero for no limit.
+    pub limit_ms: Millis,
 }
 
 /// A client company.
@@ -171,6 +182,54 @@ pub struct Queue {
     pub miss_count_max: u32,
     /// How long an agent that missed a contact is not offered it again.
     pub reoffer_after_ms: Millis,
+    /// Whether there is after-contact work, and who ends it.
+    pub wrap_up_mode: WrapUpMode,
+    /// Whether the agent must say what the contact came to before it ends after-contact work.
+    pub wrap_up_code_required: bool,
+    /// By how much the agent may put the end of after-contact work off, altogether.
+    pub wrap_up_extension_ms_max: Millis,
+    /// Why an agent is not ready that missed too many offers; empty for *missed offers*.
+    pub miss_reason: String,
+    /// When it is ready again by itself; zero for never.
+    pub miss_return_ms: Millis,
+}
+
+/// Whether there is after-contact work, and who ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum WrapUpMode {
+    /// It ends at its deadline, or before when the agent says so. None when its length is zero.
+    #[default]
+    Timed,
+    /// There is none.
+    None,
+    /// It ends at its deadline and not before.
+    TimedForced,
+    /// It has no deadline: only the agent ends it.
+    Mandatory,
+    /// As timed, but only when the agent asked for it while it talked.
+    OnRequest,
+}
+
+impl WrapUpMode {
+    /// Every mode, in declaration order.
+    pub const ALL: [WrapUpMode; 5] =
+        [Self::Timed, Self::None, Self::TimedForced, Self::Mandatory, Self::OnRequest];
+
+    /// The word used in documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timed => "timed",
+            Self::None => "none",
+            Self::TimedForced => "timed_forced",
+            Self::Mandatory => "mandatory",
+            Self::OnRequest => "on_request",
+        }
+    }
+
+    /// Whether it has a deadline.
+    pub const fn timed(self) -> bool {
+        matches!(self, Self::Timed | Self::TimedForced | Self::OnRequest)
+    }
 }
 
 /// What a contact goes through: hours, greeting, queue with music, agent, hang-up.

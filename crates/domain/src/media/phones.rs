@@ -107,9 +107,14 @@ impl Projection for Phones {
             | AgentFact::AgentSignedOut { .. }
             | AgentFact::AgentBecameReady { .. }
             | AgentFact::AgentBecameNotReady { .. }
+            | AgentFact::AgentForced { .. }
+            | AgentFact::AgentPresenceUnsteady { .. }
+            | AgentFact::PauseLimitExceeded { .. }
+            | AgentFact::SessionLost { .. }
             | AgentFact::ReservationAccepted { .. }
             | AgentFact::ReservationUnconfirmed { .. }
             | AgentFact::WrapUpStarted { .. }
+            | AgentFact::WrapUpExtended { .. }
             | AgentFact::WrapUpEnded { .. }
             | AgentFact::LeaseGranted { .. }
             | AgentFact::LeaseLapsed { .. }

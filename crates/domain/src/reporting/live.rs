@@ -15,7 +15,7 @@ pub struct LiveBoard {
     pub talking_count: u32,
     /// Since when the longest waits.
     pub longest_waiting_since: Option<Timestamp>,
-    /// Agents that could take a contact now.
+    /// Agents that could take a contact now: ready, with a device that can be called.
     pub ready_agent_count: u32,
     /// Agents signed in.
     pub signed_in_agent_count: u32,
@@ -33,9 +33,10 @@ pub fn live_board(contacts: &Contacts, agents: &Agents, company_id: &CompanyId) 
             board.longest_waiting_since = Some(since);
         }
     }
-    for session in agents.sheets().values().filter_map(|sheet| sheet.session.as_ref()) {
+    for (session, sheet) in agents.sheets().values().filter_map(|it| Some((it.session.as_ref()?, it))) {
         board.signed_in_agent_count += 1;
-        board.ready_agent_count += u32::from(session.account().activity == Activity::Idle);
+        let ready = session.account().activity == Activity::Idle && !sheet.devices.is_empty();
+        board.ready_agent_count += u32::from(ready);
     }
     board
 }

@@ -6,8 +6,8 @@ use crate::facts::{
 };
 use crate::kernel::Projection;
 use crate::vocabulary::{
-    AgentId, Cell, ContactEndCause, ContactId, Epoch, EventId, LegId, Millis, NodeId, OfferId, Party,
-    PhoneNumber, QueueId, SessionId,
+    AgentId, Cell, ContactEndCause, ContactId, DeviceId, Epoch, EventId, LegId, Millis, NodeId, OfferId,
+    Party, PhoneNumber, QueueId, SessionId,
 };
 
 fn company() -> CompanyId {
@@ -172,9 +172,15 @@ fn agent_fact(op: u8, a: u8, o: u8) -> AgentFact {
             contact_id,
             company_id: company(),
             queue_id: queue(),
-            ends_at: Timestamp(0),
+            ends_at: Some(Timestamp(1)),
         },
-        _ => AgentFact::WrapUpEnded { agent_id, offer_id, contact_id, finished_by_agent: false },
+        _ => AgentFact::WrapUpEnded {
+            agent_id,
+            offer_id,
+            contact_id,
+            finished_by_agent: false,
+            wrap_up_code: String::new(),
+        },
     }
 }
 
@@ -319,7 +325,16 @@ fn a_contact_that_ends_while_it_waits_or_talks_leaves_nothing_open() {
 }
 
 #[test]
-fn the_live_board_counts_who_waits_who_talks_and_who_is_ready() {
+fn the_live_board_counts_who_waits_who_talks_and_who_is_ready_and_can_be_called() {
+    let device_id = DeviceId::from_name("phone").unwrap();
+    let phone = AgentFact::DeviceRegistered {
+        agent_id: agent(0),
+        device_id: device_id.clone(),
+        contact_uri: "sip:phone@1".into(),
+        node_id: NodeId::from_name("n").unwrap(),
+        expires_at: Timestamp(1_000),
+    };
+    let gone = AgentFact::DeviceUnregistered { agent_id: agent(0), device_id, reason: "expired".into() };
     let reporting = report(
         &[
             (0, arrived(1)),
@@ -330,7 +345,13 @@ fn the_live_board_counts_who_waits_who_talks_and_who_is_ready() {
             (3, queued(3, 1, 3)),
             (9, connected(3, 1, 1)),
         ],
-        &[(0, agent_fact(0, 0, 0)), (1, agent_fact(2, 0, 0)), (0, agent_fact(0, 1, 0))],
+        &[
+            (0, agent_fact(0, 0, 0)),
+            (1, agent_fact(2, 0, 0)),
+            (1, phone.clone()),
+            (0, agent_fact(0, 1, 0)),
+            (1, agent_fact(2, 1, 0)),
+        ],
         &[],
     );
     let expected = LiveBoard {
@@ -342,6 +363,8 @@ fn the_live_board_counts_who_waits_who_talks_and_who_is_ready() {
         signed_in_agent_count: 2,
     };
     assert_eq!(reporting.live_board(&company()), expected);
+    let ready = [(0, agent_fact(0, 0, 0)), (1, agent_fact(2, 0, 0)), (1, phone), (2, gone)];
+    assert_eq!(report(&[], &ready, &[]).live_board(&company()).ready_agent_count, 0);
 }
 
 #[test]

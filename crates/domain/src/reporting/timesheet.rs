@@ -5,11 +5,11 @@
 //! the activities of a session is its wall clock, exactly. *Hold* is part of talk here: the agents log knows from the
 //! accepted reservation that the agent is with the caller, not whether the caller hears music.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{AgentFact, Recorded};
 use crate::kernel::{Projection, StateHasher};
-use crate::vocabulary::{AgentId, CompanyId, Millis, OfferId, SessionId, Timestamp};
+use crate::vocabulary::{AgentId, CompanyId, DeviceId, Millis, OfferId, SessionId, Timestamp};
 
 /// The reason of the pause between sign-in and the first presence an agent chooses.
 pub const SIGNED_IN: &str = "signed in";
@@ -120,6 +120,8 @@ pub struct Timesheet {
     pub booked: BTreeMap<Account, Millis>,
     /// Wall clock of the sessions that ended.
     pub ended_sessions_ms: Millis,
+    /// The devices it can be called at.
+    pub devices: BTreeSet<DeviceId>,
 }
 
 impl Timesheet {
@@ -220,6 +222,8 @@ fn turn(sheet: &mut Timesheet, fact: &AgentFact, at: Timestamp) {
             });
         }
         AgentFact::AgentSignedOut { .. } => sheet.end_session(),
+        AgentFact::DeviceRegistered { device_id, .. } => drop(sheet.devices.insert(device_id.clone())),
+        AgentFact::DeviceUnregistered { device_id, .. } => drop(sheet.devices.remove(device_id)),
         _ => {
             if let Some(session) = &mut sheet.session {
                 turn_session(session, fact);

@@ -135,7 +135,12 @@ impl Projection for Agents {
             }
             AgentFact::WrapUpStarted { .. } => agent.in_wrap_up = true,
             AgentFact::WrapUpEnded { .. } => agent.in_wrap_up = false,
-            AgentFact::ReservationUnconfirmed { .. }
+            AgentFact::AgentForced { .. }
+            | AgentFact::AgentPresenceUnsteady { .. }
+            | AgentFact::PauseLimitExceeded { .. }
+            | AgentFact::SessionLost { .. }
+            | AgentFact::ReservationUnconfirmed { .. }
+            | AgentFact::WrapUpExtended { .. }
             | AgentFact::LeaseGranted { .. }
             | AgentFact::LeaseLapsed { .. }
             | AgentFact::LeaseReleased { .. } => {}

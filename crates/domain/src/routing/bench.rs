@@ -75,6 +75,11 @@ pub(super) fn queue(name: &str) -> DirectoryFact {
         waiting_count_max: 0,
         miss_count_max: 0,
         reoffer_after_ms: Millis::from_secs(30),
+        wrap_up_mode: WrapUpMode::Timed,
+        wrap_up_code_required: false,
+        wrap_up_extension_ms_max: Millis::ZERO,
+        miss_reason: String::new(),
+        miss_return_ms: Millis::ZERO,
     })
 }
 

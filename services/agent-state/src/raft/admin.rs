@@ -113,6 +113,7 @@ impl From<ChangeError> for Status {
             ChangeError::UnderWay => (Unavailable, "CHANGE_UNDER_WAY"),
             ChangeError::Silent { .. } => (FailedPrecondition, "REPLICA_SILENT"),
             ChangeError::Foreign { .. } => (FailedPrecondition, "OTHER_CLUSTER"),
+            ChangeError::Older { .. } => (FailedPrecondition, "OLDER_VERSION"),
             ChangeError::Unknown(_) => (NotFound, "UNKNOWN_MEMBER"),
             ChangeError::Last(_) => (FailedPrecondition, "LAST_VOTER"),
             ChangeError::Full(_) => (ResourceExhausted, "TOO_MANY_VOTERS"),

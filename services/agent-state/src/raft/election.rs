@@ -128,9 +128,11 @@ impl Consensus {
         let Some(others) = self.others() else { return false };
         let own = self.log_end();
         // Voters of a version that does not tell decide all the same, by their votes.
-        let misses =
-            |it: &&Told| it.silent.is_none_or(|silent| silent >= self.timing.silent_max && it.log_end <= own);
-        let enough = |told: &[Told]| (told.iter().filter(misses).count() + 1) * 2 > others.len() + 1;
+        let misses = |(_, it): &&(String, Told)| {
+            it.silent.is_none_or(|silent| silent >= self.timing.silent_max && it.log_end <= own)
+        };
+        let enough =
+            |told: &[(String, Told)]| (told.iter().filter(misses).count() + 1) * 2 > others.len() + 1;
         enough(&asker.ask_all(&others, Duration::ZERO, enough).await)
     }
 

@@ -66,6 +66,8 @@ pub struct Told {
     pub state_hash: String,
     /// The members of the cluster as far as it knows, by id.
     pub members: Vec<Member>,
+    /// The highest level of rules it takes part in.
+    pub feature_level: u32,
 }
 
 /// Asks who answers at an address, at most for `time_max`. `wall` reads the clock its own is compared with.
@@ -108,17 +110,24 @@ async fn ask(
         term: answer.term,
         role,
         leader: Some(answer.leader_node_id).filter(|id| *id != 0),
-        silent: answer.silent_ms.map(Duration::from_millis),
+        silent: answer.silent_ms.map(|it| Duration::from_millis(it.max(0).unsigned_abs())),
         log_end: (answer.last_log_term, answer.last_log_index),
         applied_index: answer.applied_index,
         state_hash: answer.state_hash,
         members: answer.members.into_iter().map(member).collect(),
+        feature_level: answer.feature_level,
     });
     Ok(Identity { node_id: answer.node_id, formed: answer.initialized, told })
 }
 
 fn member(it: api::RaftMember) -> Member {
     Member { node_id: it.node_id, address: it.address, voting: it.voting }
+}
+
+/// Whether so many have answered that, with this replica, they are a majority of it and the others.
+pub fn majority_of(others: &[String]) -> impl Fn(&[(String, Told)]) -> bool + use<> {
+    let voter_count = others.len() + 1;
+    move |told| (told.len() + 1) * 2 > voter_count
 }
 
 /// Asks the other voters again and again, over connections that are kept.
@@ -141,13 +150,13 @@ impl Asker {
     }
 
     /// Asks the voters at all of these addresses at once, each at most for [`ANSWER_TIME_MAX`], and the rest at most for
-    /// `grace` once `enough` have answered. Gives what those told who tell, in any order.
+    /// `grace` once `enough` have answered. Gives what those told who tell, with their addresses, in any order.
     pub async fn ask_all(
         &mut self,
         addresses: &[String],
         grace: Duration,
-        enough: impl Fn(&[Told]) -> bool,
-    ) -> Vec<Told> {
+        enough: impl Fn(&[(String, Told)]) -> bool,
+    ) -> Vec<(String, Told)> {
         self.clients.retain(|address, _| addresses.contains(address));
         let mut asked = JoinSet::new();
         for address in addresses {
@@ -155,16 +164,20 @@ impl Asker {
                 self.clients.entry(address.clone()).or_insert_with(|| network::client(address)).clone();
             let (cluster, clocks, waits) =
                 (self.cluster.clone(), self.clocks.clone(), self.reach.ask(address));
+            let address = address.clone();
             asked.spawn(async move {
                 let answered = ask(client, cluster, false, ANSWER_TIME_MAX, || clocks.wall()).await;
                 waits.over(answered.as_ref().err());
-                answered
+                (address, answered)
             });
         }
         let mut told = Vec::new();
         let mut until = Instant::now() + ANSWER_TIME_MAX;
         while let Ok(Some(answered)) = tokio::time::timeout_at(until, asked.join_next()).await {
-            told.extend(answered.ok().and_then(Result::ok).and_then(|it| it.told));
+            let answer = |(address, answered): (String, Result<Identity, Status>)| {
+                Some((address, answered.ok()?.told?))
+            };
+            told.extend(answered.ok().and_then(answer));
             if enough(&told) {
                 until = until.min(Instant::now() + grace);
             }

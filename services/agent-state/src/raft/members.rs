@@ -57,6 +57,20 @@ pub enum ChangeError {
         /// Where.
         address: String,
     },
+    /// The program that runs there is too old.
+    #[error(
+        "replica {node_id} at {address} knows the rules up to level {known}, and those of level {held} hold; run a newer version there"
+    )]
+    Older {
+        /// The replica.
+        node_id: u64,
+        /// Where.
+        address: String,
+        /// The highest level it knows.
+        known: u32,
+        /// The level that holds.
+        held: u32,
+    },
     /// Nobody has this id.
     #[error("no member of the cluster has the node id {0}")]
     Unknown(u64),
@@ -135,6 +149,11 @@ impl Consensus {
         let identity = identity
             .map_err(|status| ChangeError::Silent { address: address.to_owned(), cause: cause(&status) })?;
         let node_id = identity.node_id;
+        let (known, held) =
+            (identity.told.as_ref().map_or(0, |told| told.feature_level), self.feature_level());
+        if known < held {
+            return Err(ChangeError::Older { node_id, address: address.to_owned(), known, held });
+        }
         let (members, mut voters) = (self.members(), self.voters());
         let known = members.iter().find(|it| it.node_id == node_id);
         let replaced = match replaced.filter(|id| *id != node_id) {

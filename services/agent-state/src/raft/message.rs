@@ -4,7 +4,10 @@ use openraft::raft::{AppendEntriesRequest, InstallSnapshotRequest};
 use serde::de::DeserializeOwned;
 
 use super::types::{Entry, TypeConfig, to_json};
-use crate::store::codec::{self, CodecError, Wire};
+use crate::store::codec::{self, CodecError, Input, Wire};
+
+/// The form of messages. Replicas of two versions speak to each other, so it has nothing to do with that of what is stored.
+const FORM: u8 = 1;
 
 /// Why a message cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +23,7 @@ pub enum MessageError {
 /// An append request.
 pub fn append(mut request: AppendEntriesRequest<TypeConfig>) -> Vec<u8> {
     let entries = std::mem::take(&mut request.entries);
-    let mut out = vec![codec::VERSION];
+    let mut out = vec![FORM];
     codec::put_bytes(&to_json(&request), &mut out);
     entries.put(&mut out);
     out
@@ -33,14 +36,14 @@ pub fn append(mut request: AppendEntriesRequest<TypeConfig>) -> Vec<u8> {
 pub fn read_append(bytes: &[u8]) -> Result<AppendEntriesRequest<TypeConfig>, MessageError> {
     let mut rest = bytes;
     let mut request: AppendEntriesRequest<TypeConfig> = head(&mut rest)?;
-    request.entries = Vec::<Entry>::get(&mut rest)?;
+    request.entries = Vec::<Entry>::get(&mut Input { bytes: rest, version: codec::VERSION })?;
     Ok(request)
 }
 
 /// A chunk of a snapshot.
 pub fn install(mut request: InstallSnapshotRequest<TypeConfig>) -> Vec<u8> {
     let data = std::mem::take(&mut request.data);
-    let mut out = vec![codec::VERSION];
+    let mut out = vec![FORM];
     codec::put_bytes(&to_json(&request), &mut out);
     out.extend_from_slice(&data);
     out
@@ -58,8 +61,9 @@ pub fn read_install(bytes: &[u8]) -> Result<InstallSnapshotRequest<TypeConfig>, 
 }
 
 fn head<T: DeserializeOwned>(rest: &mut &[u8]) -> Result<T, MessageError> {
-    match u8::get(rest)? {
-        codec::VERSION => Ok(serde_json::from_slice(codec::get_bytes(rest)?)?),
-        other => Err(CodecError::Version(other).into()),
+    match rest.split_first().ok_or(CodecError::Short)? {
+        (&FORM, body) => *rest = body,
+        (other, _) => return Err(CodecError::Version(*other).into()),
     }
+    Ok(serde_json::from_slice(codec::get_bytes(rest)?)?)
 }

@@ -28,7 +28,7 @@ use trunkline_proto::agent_state::v1 as api;
 
 pub use self::admin::Admin;
 use self::election::{Pulse, Timing};
-pub use self::identify::{ANSWER_TIME_MAX, Asker, Identity, Role, Told, identify};
+pub use self::identify::{ANSWER_TIME_MAX, Asker, Identity, Role, Told, identify, majority_of};
 pub use self::members::{Added, ChangeError, Member, VOTER_COUNT_MAX};
 use self::network::Reach;
 pub use self::network::cause;
@@ -117,6 +117,7 @@ pub struct Consensus {
     changing: Arc<Mutex<()>>,
     /// Whether it is about to stop.
     leaving: Arc<AtomicBool>,
+    feature_level_max: u32,
 }
 
 impl Consensus {
@@ -168,6 +169,7 @@ impl Consensus {
             turn,
             changing,
             leaving,
+            feature_level_max: config.feature_level_max,
         };
         if consensus.alone() {
             // Nobody else can vote: no need to wait for a time-out.
@@ -198,6 +200,16 @@ impl Consensus {
         // A walk over the whole state, and nothing may wait for it.
         let hash = tokio::task::spawn_blocking(move || state.hash().to_string()).await;
         (index, hash.unwrap_or_default())
+    }
+
+    /// Which rules hold in the applied state.
+    pub fn feature_level(&self) -> u32 {
+        self.machine.view().machine.state().feature_level
+    }
+
+    /// The newest rules this replica takes part in.
+    pub fn feature_level_max(&self) -> u32 {
+        self.feature_level_max
     }
 
     /// This replica's clock.

@@ -121,7 +121,8 @@ impl RaftService for Server {
             members,
             last_log_term,
             last_log_index,
-            silent_ms: Some(u64::try_from(consensus.silent().as_millis()).unwrap_or(u64::MAX)),
+            silent_ms: Some(i64::try_from(consensus.silent().as_millis()).unwrap_or(i64::MAX)),
+            feature_level: consensus.feature_level_max,
             // Read last: who asks takes it for the middle of the round trip, and the way back is short.
             answered_at_ms: consensus.clocks.wall().0,
         }))

@@ -66,7 +66,7 @@ impl Wire for LogId {
         self.leader_id.node_id.put(out);
         self.index.put(out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, codec::CodecError> {
+    fn get(input: &mut codec::Input<'_>) -> Result<Self, codec::CodecError> {
         let (term, node_id) = (u64::get(input)?, u64::get(input)?);
         Ok(LogId::new(openraft::CommittedLeaderId::new(term, node_id), u64::get(input)?))
     }
@@ -78,7 +78,7 @@ impl Wire for Vote {
         self.leader_id.node_id.put(out);
         self.committed.put(out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, codec::CodecError> {
+    fn get(input: &mut codec::Input<'_>) -> Result<Self, codec::CodecError> {
         let mut vote = Vote::new(u64::get(input)?, u64::get(input)?);
         vote.committed = bool::get(input)?;
         Ok(vote)
@@ -100,13 +100,13 @@ impl Wire for Entry {
             }
         }
     }
-    fn get(input: &mut &[u8]) -> Result<Self, codec::CodecError> {
+    fn get(input: &mut codec::Input<'_>) -> Result<Self, codec::CodecError> {
         let log_id = LogId::get(input)?;
         let payload = match u8::get(input)? {
             0 => openraft::EntryPayload::Blank,
-            1 => openraft::EntryPayload::Normal(Proposed(codec::get_bytes(input)?.to_vec())),
+            1 => openraft::EntryPayload::Normal(Proposed(codec::get_bytes(&mut input.bytes)?.to_vec())),
             2 => {
-                let membership = serde_json::from_slice(codec::get_bytes(input)?);
+                let membership = serde_json::from_slice(codec::get_bytes(&mut input.bytes)?);
                 openraft::EntryPayload::Membership(
                     membership.map_err(|_| codec::CodecError::Bad("membership"))?,
                 )

@@ -2,23 +2,25 @@
 //!
 //! A value is its fields in order, little-endian; texts, lists and maps begin with their length; an enum with its arm's
 //! number. [`encode`] puts the version before it. The tables at the end name every field of every type, so a field added
-//! in the core does not compile here until somebody has thought about the version.
+//! in the core does not compile here until somebody has thought about the version: it stands behind those that were
+//! there before, under the version it came with, and is its default in older bytes.
 
 use std::collections::BTreeMap;
 
 use trunkline_domain::agent_state::{
-    Agent, Answer, Device, Done, Holding, Lease, OutboxFact, OutboxKey, Presence, QueuePolicy, Rejection,
-    Reservation, Roster, Session, Stage, Wish, WishAnswer, WrapUp,
+    Agent, Answer, Device, Done, Holding, Lease, Next, OutboxFact, OutboxKey, PauseLimit, Presence,
+    QueuePolicy, Rejection, Reservation, Roster, Session, SessionLease, Stage, Steadiness, Wish, WishAnswer,
+    WrapUp,
 };
-use trunkline_domain::facts::{AgentFact, Outcome, ReleaseOutcome};
+use trunkline_domain::facts::{AgentFact, Outcome, ReleaseOutcome, WrapUpMode};
 use trunkline_domain::vocabulary::{
     AgentId, Cell, CommandId, CompanyId, ContactId, DeviceId, Epoch, Millis, NodeId, OfferId, QueueId,
     SessionId, SiteId, Timestamp,
 };
 use trunkline_proto::convert::WireFact;
 
-/// The version written. A change of any table below raises it, and the reader of the old one stays.
-pub const VERSION: u8 = 1;
+/// The version written. A change of any table below raises it, and older bytes stay readable.
+pub const VERSION: u8 = 2;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,9 +34,19 @@ pub enum CodecError {
     /// They were written by a newer program.
     #[error("version {0} is not known")]
     Version(u8),
+    /// They are of a state that goes by newer rules.
+    #[error("the rules of feature level {0} are not known")]
+    FeatureLevel(u32),
     /// A value that cannot be.
     #[error("bad {0}")]
     Bad(&'static str),
+}
+
+impl CodecError {
+    /// Whether the bytes are sound, and beyond this program: nothing is damaged, and nothing may be set aside.
+    pub fn newer(&self) -> bool {
+        matches!(self, Self::Version(VERSION..) | Self::FeatureLevel(_))
+    }
 }
 
 /// The versioned bytes of a value.
@@ -48,14 +60,32 @@ pub fn encode(value: &impl Wire) -> Vec<u8> {
 ///
 /// # Errors
 /// When they are not exactly one value of a known version.
-pub fn decode<T: Wire>(mut bytes: &[u8]) -> Result<T, CodecError> {
-    let input = &mut bytes;
-    match u8::get(input)? {
-        VERSION => {}
-        other => return Err(CodecError::Version(other)),
+pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (version, bytes) = bytes.split_first().ok_or(CodecError::Short)?;
+    if !(1..=VERSION).contains(version) {
+        return Err(CodecError::Version(*version));
     }
-    let value = T::get(input)?;
-    if input.is_empty() { Ok(value) } else { Err(CodecError::Long(input.len())) }
+    let mut input = Input { bytes, version: *version };
+    let value = T::get(&mut input)?;
+    if input.bytes.is_empty() { Ok(value) } else { Err(CodecError::Long(input.bytes.len())) }
+}
+
+/// What is left to read.
+pub struct Input<'a> {
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// Of whoever wrote them.
+    pub version: u8,
+}
+
+impl Input<'_> {
+    /// A value that came with a version; its default in bytes that are older.
+    ///
+    /// # Errors
+    /// When the bytes are not older and hold none.
+    pub fn since<T: Wire + Default>(&mut self, version: u8) -> Result<T, CodecError> {
+        if self.version < version { Ok(T::default()) } else { T::get(self) }
+    }
 }
 
 /// A type with a place in the tables.
@@ -66,7 +96,7 @@ pub trait Wire: Sized {
     ///
     /// # Errors
     /// When there is none.
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError>;
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError>;
 }
 
 fn take<'a>(input: &mut &'a [u8], len: usize) -> Result<&'a [u8], CodecError> {
@@ -81,8 +111,8 @@ macro_rules! numbers {
             fn put(&self, out: &mut Vec<u8>) {
                 out.extend_from_slice(&self.to_le_bytes());
             }
-            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
-                let bytes = take(input, size_of::<Self>())?;
+            fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+                let bytes = take(&mut input.bytes, size_of::<Self>())?;
                 Ok(Self::from_le_bytes(bytes.try_into().map_err(|_| CodecError::Short)?))
             }
         }
@@ -96,7 +126,7 @@ macro_rules! wrapped {
             fn put(&self, out: &mut Vec<u8>) {
                 self.0.put(out);
             }
-            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+            fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
                 <$inner>::get(input).map($name)
             }
         }
@@ -110,8 +140,8 @@ macro_rules! ids {
             fn put(&self, out: &mut Vec<u8>) {
                 put_bytes(self.as_str().as_bytes(), out);
             }
-            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
-                let text = std::str::from_utf8(get_bytes(input)?);
+            fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+                let text = std::str::from_utf8(get_bytes(&mut input.bytes)?);
                 text.ok().and_then(|text| $name::parse(text).ok()).ok_or(CodecError::Bad(stringify!($name)))
             }
         }
@@ -130,15 +160,16 @@ pub fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
 /// # Errors
 /// When there are fewer.
 pub fn get_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], CodecError> {
-    let len = u32::get(input)?;
-    take(input, len as usize)
+    let (len, rest) = input.split_first_chunk().ok_or(CodecError::Short)?;
+    *input = rest;
+    take(input, u32::from_le_bytes(*len) as usize)
 }
 
 impl Wire for bool {
     fn put(&self, out: &mut Vec<u8>) {
         u8::from(*self).put(out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         match u8::get(input)? {
             0 => Ok(false),
             1 => Ok(true),
@@ -151,8 +182,8 @@ impl Wire for String {
     fn put(&self, out: &mut Vec<u8>) {
         put_bytes(self.as_bytes(), out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
-        String::from_utf8(get_bytes(input)?.to_vec()).map_err(|_| CodecError::Bad("text"))
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+        String::from_utf8(get_bytes(&mut input.bytes)?.to_vec()).map_err(|_| CodecError::Bad("text"))
     }
 }
 
@@ -163,7 +194,7 @@ impl<T: Wire> Wire for Option<T> {
             value.put(out);
         }
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         bool::get(input)?.then(|| T::get(input)).transpose()
     }
 }
@@ -176,7 +207,7 @@ impl<T: Wire, E: Wire> Wire for Result<T, E> {
             Err(value) => value.put(out),
         }
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         if bool::get(input)? { T::get(input).map(Ok) } else { E::get(input).map(Err) }
     }
 }
@@ -186,7 +217,7 @@ impl<A: Wire, B: Wire> Wire for (A, B) {
         self.0.put(out);
         self.1.put(out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         Ok((A::get(input)?, B::get(input)?))
     }
 }
@@ -196,7 +227,7 @@ impl<T: Wire> Wire for Vec<T> {
         (self.len() as u32).put(out);
         self.iter().for_each(|value| value.put(out));
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         (0..u32::get(input)?).map(|_| T::get(input)).collect()
     }
 }
@@ -209,7 +240,7 @@ impl<K: Wire + Ord, V: Wire> Wire for BTreeMap<K, V> {
             value.put(out);
         }
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         (0..u32::get(input)?).map(|_| <(K, V)>::get(input)).collect()
     }
 }
@@ -222,9 +253,9 @@ impl Wire for OutboxFact {
         let outcome = Outcome { epoch: Epoch(0), consumed: Vec::new(), facts };
         put_bytes(&AgentFact::encode_outcome(&outcome), out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         let bad = || CodecError::Bad("fact");
-        let mut outcome = AgentFact::decode_outcome(get_bytes(input)?).map_err(|_| bad())?;
+        let mut outcome = AgentFact::decode_outcome(get_bytes(&mut input.bytes)?).map_err(|_| bad())?;
         let recorded = outcome.facts.pop().ok_or_else(bad)?;
         Ok(Self {
             cell: recorded.meta.cell,
@@ -236,35 +267,97 @@ impl Wire for OutboxFact {
     }
 }
 
+/// In version 1 an agent could only become not ready, and the arm was not said.
+impl Wire for Next {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::NotReady { reason, duration } => {
+                1u8.put(out);
+                reason.put(out);
+                duration.put(out);
+            }
+            Self::SignedOut { reason } => {
+                2u8.put(out);
+                reason.put(out);
+            }
+        }
+    }
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+        let arm = if input.version < 2 { 1 } else { u8::get(input)? };
+        match arm {
+            1 => Ok(Self::NotReady { reason: Wire::get(input)?, duration: Wire::get(input)? }),
+            2 => Ok(Self::SignedOut { reason: Wire::get(input)? }),
+            _ => Err(CodecError::Bad("Next")),
+        }
+    }
+}
+
+/// In version 1 there was always an end.
+impl Wire for WrapUp {
+    fn put(&self, out: &mut Vec<u8>) {
+        let Self { offer_id, contact_id, company_id, queue_id, ends_at, extended, traceparent } = self;
+        offer_id.put(out);
+        contact_id.put(out);
+        company_id.put(out);
+        queue_id.put(out);
+        ends_at.put(out);
+        traceparent.put(out);
+        extended.put(out);
+    }
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+        Ok(Self {
+            offer_id: Wire::get(input)?,
+            contact_id: Wire::get(input)?,
+            company_id: Wire::get(input)?,
+            queue_id: Wire::get(input)?,
+            ends_at: if input.version < 2 { Some(Wire::get(input)?) } else { Wire::get(input)? },
+            traceparent: Wire::get(input)?,
+            extended: input.since(2)?,
+        })
+    }
+}
+
+/// `Name { fields; version: fields that came with it }`.
 macro_rules! records {
-    ($($name:ident { $($field:ident),* })*) => {$(
+    ($($name:ident { $($field:ident),* $(; $version:literal: $($later:ident),*)* })*) => {$(
         impl Wire for $name {
             fn put(&self, out: &mut Vec<u8>) {
-                let Self { $($field),* } = self;
+                let Self { $($field,)* $($($later,)*)* } = self;
                 $($field.put(out);)*
+                $($($later.put(out);)*)*
             }
-            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
-                Ok(Self { $($field: Wire::get(input)?),* })
+            fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+                Ok(Self {
+                    $($field: Wire::get(input)?,)*
+                    $($($later: input.since($version)?,)*)*
+                })
             }
         }
     )*};
 }
 
+/// `Name { number Arm { fields; version: fields that came with it } }`.
 macro_rules! choices {
-    ($($name:ident { $($number:literal $arm:ident { $($field:ident),* })* })*) => {$(
+    ($($name:ident { $(
+        $number:literal $arm:ident { $($field:ident),* $(; $version:literal: $($later:ident),*)* }
+    )* })*) => {$(
         impl Wire for $name {
             fn put(&self, out: &mut Vec<u8>) {
                 match self {$(
-                    Self::$arm { $($field),* } => {
+                    Self::$arm { $($field,)* $($($later,)*)* } => {
                         let number: u8 = $number;
                         number.put(out);
                         $($field.put(out);)*
+                        $($($later.put(out);)*)*
                     }
                 )*}
             }
-            fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+            fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
                 match u8::get(input)? {
-                    $($number => Ok(Self::$arm { $($field: Wire::get(input)?),* }),)*
+                    $($number => Ok(Self::$arm {
+                        $($field: Wire::get(input)?,)*
+                        $($($later: input.since($version)?,)*)*
+                    }),)*
                     _ => Err(CodecError::Bad(stringify!($name))),
                 }
             }
@@ -273,30 +366,39 @@ macro_rules! choices {
 }
 
 records! {
-    Agent { agent_id, cell, session, presence, next, reservation, wrap_up, devices, missed_count, since, sequence }
-    Session { session_id, site_id }
-    Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until, traceparent }
+    Agent {
+        agent_id, cell, session, presence, next, reservation, wrap_up, devices, missed_count, since, sequence;
+        2: steadiness
+    }
+    Session { session_id, site_id; 2: client_sequence, choice_digest, lease }
+    SessionLease { ttl, expires_at, lost }
+    Steadiness { changed_at, told }
+    Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until, traceparent; 2: wrap_up_requested }
     Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at }
-    WrapUp { offer_id, contact_id, company_id, queue_id, ends_at, traceparent }
     Device { contact_uri, node_id, expires_at }
     Lease { holding, renewed_at, previous_renewed_at, sequence }
     Holding { holder, epoch, expires_at, address }
-    Roster { revision, agents, queues }
-    QueuePolicy { wrap_up, miss_count_max }
+    Roster { revision, agents, queues; 2: reasons }
+    PauseLimit { length, passes_at }
+    QueuePolicy {
+        wrap_up, miss_count_max;
+        2: wrap_up_mode, wrap_up_code_required, wrap_up_extension_max, miss_reason, miss_return
+    }
     Answer { index, kind, reply }
     WishAnswer { offer_id, granted }
     OutboxKey { index, ordinal }
 }
 
 choices! {
-    Presence { 1 Ready {} 2 NotReady { reason, until } }
+    Presence { 1 Ready {} 2 NotReady { reason, until; 2: limit } }
     Stage { 1 Offered {} 2 Accepted {} }
+    WrapUpMode { 1 Timed {} 2 None {} 3 TimedForced {} 4 Mandatory {} 5 OnRequest {} }
     ReleaseOutcome {
         1 Completed {} 2 Declined {} 3 Unanswered {} 4 CallerGone {} 5 Rescinded {} 6 Expired {} 7 Failed {}
         8 MediaLost {} 9 SignedOut {}
     }
     Done {
-        1 SignedIn { session_id }
+        1 SignedIn { session_id; 2: client_sequence }
         2 SignedOut { session_id }
         3 Ready {}
         4 NotReady {}
@@ -312,6 +414,11 @@ choices! {
         14 LeaseReleased {}
         15 Expired {}
         16 Advanced {}
+        17 FeatureLevelRaised {}
+        18 Forced {}
+        19 WrapUpRequested {}
+        20 WrapUpExtended { ends_at }
+        21 SessionKept { expires_at }
     }
     Rejection {
         1 UnknownAgent { agent_id }
@@ -340,5 +447,17 @@ choices! {
         24 TooManyLeases {}
         25 CommandIdReused {}
         26 OutboxFull {}
+        27 Unreachable {}
+        28 SignOutForced {}
+        29 OutOfOrder { seen }
+        30 NotTalking {}
+        31 WrapUpForced {}
+        32 WrapUpCodeRequired {}
+        33 WrapUpOpenEnded {}
+        34 WrapUpExtensionTooLong { left }
+        35 UnknownReason {}
+        36 WrongSession { session_id }
+        37 SessionLost {}
+        38 WrongOffer { offer_id }
     }
 }

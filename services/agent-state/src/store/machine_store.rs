@@ -159,7 +159,7 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
         if touched.roster {
             view.feed.forget(index);
         } else {
-            view.feed.note(index, touched.agents.iter().cloned());
+            view.feed.note(index, touched.seen.iter().cloned());
         }
         let changes = rows::changes(view.machine.state(), &touched);
         let meta = Meta { last_applied: view.last_applied, membership: view.membership.clone() };

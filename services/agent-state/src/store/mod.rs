@@ -82,6 +82,15 @@ pub enum StoreError {
         #[source]
         source: sled::Error,
     },
+    /// A newer program wrote it: this one must not run on it, nor set it aside.
+    #[error("{} was written by a newer version of this program; start that one", path.display())]
+    Newer {
+        /// What.
+        path: PathBuf,
+        /// What is not known here.
+        #[source]
+        source: codec::CodecError,
+    },
     /// An entry cannot be read by this program.
     #[error("could not apply entry {index}")]
     Entry {
@@ -262,4 +271,74 @@ fn set_aside(disk: &dyn Disk, path: &Path, dir: &Path, what: &str) -> Result<(),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use trunkline_domain::agent_state::FEATURE_LEVEL;
+
+    use super::*;
+    use crate::raft::types::SnapshotMeta;
+
+    fn newer_rules() -> State {
+        State { feature_level: FEATURE_LEVEL + 1, last_index: 7, ..State::default() }
+    }
+
+    fn open(dir: &Path) -> StoreError {
+        match Store::open(dir, 1 << 20, 1) {
+            Ok(_) => panic!("opened"),
+            Err(error) => error,
+        }
+    }
+
+    #[track_caller]
+    fn refused(error: &StoreError, path: &Path, why: &str) {
+        let StoreError::Newer { path: found, source } = error else { panic!("{error:?}") };
+        assert_eq!((found.as_path(), source.to_string().as_str()), (path, why));
+        assert!(
+            error.to_string().ends_with("was written by a newer version of this program; start that one")
+        );
+    }
+
+    fn nothing_set_aside(dir: &Path) {
+        let names = std::fs::read_dir(dir).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+        assert!(names.into_iter().all(|name| !name.starts_with("quarantine")));
+    }
+
+    /// What a newer program knows may be nowhere else; to set it aside as damaged would be to lose it, and to go by older
+    /// rules from there would be to part from the others.
+    #[test]
+    fn a_snapshot_of_a_newer_program_stops_this_one_and_stays_where_it_is() {
+        let bytes = snapshot::encode_state(&newer_rules());
+        let mut other_form = snapshot::encode_state(&State::default());
+        other_form[0] = codec::VERSION + 1;
+        for (state, why) in [
+            (bytes, format!("the rules of feature level {} are not known", FEATURE_LEVEL + 1)),
+            (other_form, format!("version {} is not known", codec::VERSION + 1)),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            drop(Store::open(dir.path(), 1 << 20, 1).unwrap());
+            let snapshots = dir.path().join("snapshots");
+            let meta = SnapshotMeta { snapshot_id: snapshot::id(None, &state), ..SnapshotMeta::default() };
+            snapshot::write(&RealDisk, &snapshots, &meta, &state).unwrap();
+            let path = snapshots.join(format!("{:020}.snapshot", 0));
+            refused(&open(dir.path()), &path, &why);
+            assert!(path.exists());
+            nothing_set_aside(dir.path());
+        }
+    }
+
+    #[test]
+    fn a_state_database_of_a_newer_program_stops_this_one_and_stays_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Store::open(dir.path(), 1 << 20, 1).unwrap());
+        let path = dir.path().join("state");
+        {
+            let (mut db, _) = StateDb::open(&path).unwrap();
+            db.replace(&newer_rules(), &Meta::default()).unwrap();
+        }
+        let why = format!("the rules of feature level {} are not known", FEATURE_LEVEL + 1);
+        refused(&open(dir.path()), &path, &why);
+        nothing_set_aside(dir.path());
+    }
 }

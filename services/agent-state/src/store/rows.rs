@@ -1,6 +1,8 @@
 //! The replicated state as rows: what the state database keeps one by one and a snapshot keeps in order.
 
-use trunkline_domain::agent_state::{OutboxKey, State, Touched};
+use std::collections::BTreeSet;
+
+use trunkline_domain::agent_state::{FEATURE_LEVEL, OutboxKey, State, Touched};
 use trunkline_domain::vocabulary::{AgentId, CommandId, Timestamp};
 
 use super::codec::{self, CodecError, Wire};
@@ -22,19 +24,21 @@ struct Head {
     fact_count: u32,
     wish_count: u32,
     published: u64,
+    feature_level: u32,
 }
 
 impl Wire for Head {
     fn put(&self, out: &mut Vec<u8>) {
-        let Self { now, last_term, last_index, fact_count, wish_count, published } = self;
+        let Self { now, last_term, last_index, fact_count, wish_count, published, feature_level } = self;
         now.put(out);
         last_term.put(out);
         last_index.put(out);
         fact_count.put(out);
         wish_count.put(out);
         published.put(out);
+        feature_level.put(out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut codec::Input<'_>) -> Result<Self, CodecError> {
         Ok(Self {
             now: Wire::get(input)?,
             last_term: Wire::get(input)?,
@@ -42,6 +46,7 @@ impl Wire for Head {
             fact_count: Wire::get(input)?,
             wish_count: Wire::get(input)?,
             published: Wire::get(input)?,
+            feature_level: input.since(2)?,
         })
     }
 }
@@ -51,6 +56,7 @@ pub fn rows(state: &State) -> Vec<Row> {
     let everything = Touched {
         roster: true,
         agents: state.agents.keys().cloned().collect(),
+        seen: BTreeSet::new(),
         leases: state.leases.keys().cloned().collect(),
         answers: state.answers.keys().cloned().collect(),
         outbox: state.outbox.keys().copied().collect(),
@@ -67,6 +73,7 @@ pub fn changes(state: &State, touched: &Touched) -> Vec<(Vec<u8>, Option<Vec<u8>
         fact_count: state.fact_count,
         wish_count: state.wish_count,
         published: state.published,
+        feature_level: state.feature_level,
     };
     let mut rows = vec![(vec![HEAD], Some(codec::encode(&head)))];
     if touched.roster {
@@ -92,7 +99,7 @@ pub fn changes(state: &State, touched: &Touched) -> Vec<(Vec<u8>, Option<Vec<u8>
 /// The state that rows make up.
 ///
 /// # Errors
-/// When a row is not one of ours, or the head is missing in a state that has other rows.
+/// When a row is not one of ours, or the head is missing in a state that has other rows; when a newer program wrote them.
 pub fn state(rows: impl IntoIterator<Item = Row>) -> Result<State, CodecError> {
     let mut state = State::default();
     let (mut headed, mut empty) = (false, true);
@@ -103,12 +110,16 @@ pub fn state(rows: impl IntoIterator<Item = Row>) -> Result<State, CodecError> {
         match *table {
             HEAD => {
                 let head: Head = codec::decode(&value)?;
+                if head.feature_level > FEATURE_LEVEL {
+                    return Err(CodecError::FeatureLevel(head.feature_level));
+                }
                 state.now = head.now;
                 state.last_term = head.last_term;
                 state.last_index = head.last_index;
                 state.fact_count = head.fact_count;
                 state.wish_count = head.wish_count;
                 state.published = head.published;
+                state.feature_level = head.feature_level;
                 headed = true;
             }
             ROSTER => state.roster = codec::decode(&value)?,

@@ -41,8 +41,8 @@ impl Wire for Bytes {
     fn put(&self, out: &mut Vec<u8>) {
         codec::put_bytes(&self.0, out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, codec::CodecError> {
-        codec::get_bytes(input).map(|bytes| Self(bytes.to_vec()))
+    fn get(input: &mut codec::Input<'_>) -> Result<Self, codec::CodecError> {
+        codec::get_bytes(&mut input.bytes).map(|bytes| Self(bytes.to_vec()))
     }
 }
 
@@ -88,10 +88,11 @@ pub fn write(disk: &dyn Disk, dir: &Path, meta: &SnapshotMeta, state: &[u8]) -> 
     Ok(())
 }
 
-/// The newest snapshot, as meta and state bytes. A damaged one goes to quarantine, and the one before it counts.
+/// The newest snapshot, as meta and state bytes. A damaged one goes to quarantine, and the one before it counts; one of a
+/// newer program stays where it is, for what it holds may be nowhere else.
 ///
 /// # Errors
-/// When the directory cannot be read or a damaged file cannot be moved.
+/// When the directory cannot be read or a damaged file cannot be moved; [`StoreError::Newer`].
 pub fn newest(
     disk: &dyn Disk,
     dir: &Path,
@@ -107,23 +108,30 @@ pub fn newest(
                 read => read.map_err(io_error("read", &path))?,
             };
             match parse(&bytes) {
-                Some(found) => return Ok(Some(found)),
-                None => super::set_aside(disk, &path, quarantine, "snapshot")?,
+                Ok(found) => return Ok(Some(found)),
+                Err(Some(source)) if source.newer() => return Err(StoreError::Newer { path, source }),
+                Err(_) => super::set_aside(disk, &path, quarantine, "snapshot")?,
             }
         }
         return Ok(None);
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<(SnapshotMeta, Vec<u8>)> {
-    let body = bytes.strip_prefix(MAGIC)?;
-    let (crc, mut body) = body.split_at_checked(4)?;
+/// Bytes that are not what was written.
+const DAMAGED: Option<codec::CodecError> = None;
+
+/// # Errors
+/// When the bytes are damaged; with what is wrong with the state, when they are what was written and cannot be read.
+fn parse(bytes: &[u8]) -> Result<(SnapshotMeta, Vec<u8>), Option<codec::CodecError>> {
+    let body = bytes.strip_prefix(MAGIC).ok_or(DAMAGED)?;
+    let (crc, mut body) = body.split_at_checked(4).ok_or(DAMAGED)?;
     if crc != crc32c::crc32c(body).to_le_bytes() {
-        return None;
+        return Err(DAMAGED);
     }
-    let meta = serde_json::from_slice(codec::get_bytes(&mut body).ok()?).ok()?;
-    decode_state(body).ok()?;
-    Some((meta, body.to_vec()))
+    let head = codec::get_bytes(&mut body).map_err(|_| DAMAGED)?;
+    let meta = serde_json::from_slice(head).map_err(|_| DAMAGED)?;
+    decode_state(body).map_err(Some)?;
+    Ok((meta, body.to_vec()))
 }
 
 /// Removes what a crash left half-written, and makes the names that are there durable: the process before may have

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use trunkline_domain::agent_state::State;
 
-use super::codec::{self, Wire};
+use super::codec::{self, CodecError, Wire};
 use super::rows::{self, Row};
 use super::{StoreError, io_error};
 use crate::raft::types::{LogId, StoredMembership, to_json};
@@ -47,7 +47,7 @@ impl StateDb {
     ///
     /// # Errors
     /// [`StoreError::StateDamaged`] when it is not what was written: the caller sets it aside. Others when the disk is
-    /// full or fails, or another process has it open, which is no reason to set it aside.
+    /// full or fails, or another process has it open, or a newer program wrote it: no reasons to set it aside.
     pub fn open(dir: &Path) -> Result<(Self, Option<(Meta, State)>), StoreError> {
         let damaged = |reason: String| StoreError::StateDamaged { path: dir.to_owned(), reason };
         // Opening runs sled's own recovery, which has been seen to panic on damaged files.
@@ -68,7 +68,10 @@ impl StateDb {
                 refusal("read state database", dir, &error).unwrap_or_else(|| damaged(error.to_string()))
             })?);
         }
-        let found = state_db.load(rows).map_err(damaged)?;
+        let found = state_db.load(rows).map_err(|error| match error {
+            Unloaded::Newer(source) => StoreError::Newer { path: dir.to_owned(), source },
+            Unloaded::Damaged(reason) => damaged(reason),
+        })?;
         Ok((state_db, found))
     }
 
@@ -97,14 +100,14 @@ impl StateDb {
         Ok(fresh)
     }
 
-    fn load(&mut self, rows: Vec<(sled::IVec, sled::IVec)>) -> Result<Option<(Meta, State)>, String> {
+    fn load(&mut self, rows: Vec<(sled::IVec, sled::IVec)>) -> Result<Option<(Meta, State)>, Unloaded> {
         let mut meta = None;
         let mut found: Vec<Row> = Vec::new();
         for (key, value) in rows {
             let crc = row_crc(&value)?;
             let body = &value[4..];
             if crc != checksum(&key, body) {
-                return Err("a row's checksum does not fit".to_owned());
+                return Err("a row's checksum does not fit".to_owned().into());
             }
             if &*key == META {
                 meta = Some(body.to_vec());
@@ -115,14 +118,14 @@ impl StateDb {
             }
         }
         let Some(meta) = meta else {
-            return if found.is_empty() { Ok(None) } else { Err("rows without meta".to_owned()) };
+            return if found.is_empty() { Ok(None) } else { Err("rows without meta".to_owned().into()) };
         };
-        let stored: MetaRow = codec::decode(&meta).map_err(|error| error.to_string())?;
+        let stored: MetaRow = codec::decode(&meta)?;
         if (stored.sum, stored.count) != (self.sum, self.count) {
-            return Err("rows are missing or too many".to_owned());
+            return Err("rows are missing or too many".to_owned().into());
         }
         let membership = serde_json::from_str(&stored.membership).map_err(|error| error.to_string())?;
-        let state = rows::state(found).map_err(|error| error.to_string())?;
+        let state = rows::state(found)?;
         Ok(Some((Meta { last_applied: stored.last_applied, membership }, state)))
     }
 
@@ -188,6 +191,24 @@ impl StateDb {
     }
 }
 
+/// Why sound or unsound rows are no state.
+enum Unloaded {
+    Damaged(String),
+    Newer(CodecError),
+}
+
+impl From<String> for Unloaded {
+    fn from(reason: String) -> Self {
+        Self::Damaged(reason)
+    }
+}
+
+impl From<CodecError> for Unloaded {
+    fn from(error: CodecError) -> Self {
+        if error.newer() { Self::Newer(error) } else { Self::Damaged(error.to_string()) }
+    }
+}
+
 /// Opens it, and waits a moment for whoever has it open to be gone: a process that has just ended may still hold its lock.
 fn open_unlocked(dir: &Path) -> sled::Result<sled::Db> {
     let began = std::time::Instant::now();
@@ -238,7 +259,7 @@ impl Wire for MetaRow {
         sum.put(out);
         count.put(out);
     }
-    fn get(input: &mut &[u8]) -> Result<Self, codec::CodecError> {
+    fn get(input: &mut codec::Input<'_>) -> Result<Self, codec::CodecError> {
         Ok(Self {
             last_applied: Wire::get(input)?,
             membership: Wire::get(input)?,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tonic::Status;
 use trunkline_agent_state::raft::{Identity, identify};
 use trunkline_agent_state::{AgentStateError, Config, run_by};
+use trunkline_domain::agent_state::FEATURE_LEVEL;
 use trunkline_domain::facts::AgentFact;
 use trunkline_domain::vocabulary::{Cell, NodeId, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
@@ -75,6 +76,21 @@ impl Replica {
         self
     }
 
+    /// Waits until the newest rules hold: their commands are refused before.
+    pub async fn newest_rules(self) -> Self {
+        self.rules(FEATURE_LEVEL).await;
+        self
+    }
+
+    /// Waits until the rules of a level hold.
+    pub async fn rules(&self, level: u32) {
+        until("the newer rules", async || {
+            let listed = self.client.list_agents(api::ListAgentsRequest { stale_ok: false }).await.ok()?;
+            (listed.feature_level == level).then_some(())
+        })
+        .await;
+    }
+
     pub async fn stop(self) {
         self.shutdown.begin();
         drop(self.client);
@@ -87,6 +103,8 @@ pub struct Group {
     pub dir: PathBuf,
     pub log: SharedLog,
     pub peers: Vec<String>,
+    /// The newest rules each takes part in.
+    pub levels: Vec<u32>,
     pub replicas: Vec<Option<Replica>>,
     pub client: AgentStateClient,
 }
@@ -99,12 +117,18 @@ impl Group {
 
     /// As [`Group::start`], of any number.
     pub async fn start_of(count: usize, dir: &Path, at: i64) -> Self {
+        Self::start_at(dir, at, &vec![FEATURE_LEVEL; count]).await
+    }
+
+    /// As [`Group::start`], of as many as there are levels, each of which takes part in rules up to its own.
+    pub async fn start_at(dir: &Path, at: i64, levels: &[u32]) -> Self {
+        let count = levels.len();
         let log = open_log(&dir.join("log"));
         let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let peers: Vec<_> = listeners.iter().map(|it| it.local_addr().unwrap().to_string()).collect();
         let replicas = (0..count).map(|_| None).collect();
         let client = Self::client(&peers);
-        let mut group = Self { dir: dir.to_owned(), log, peers, replicas, client };
+        let mut group = Self { dir: dir.to_owned(), log, peers, levels: levels.to_vec(), replicas, client };
         for (place, listener) in listeners.into_iter().enumerate() {
             group.begin(place, listener, at);
         }
@@ -114,9 +138,15 @@ impl Group {
 
     /// Starts one more, which belongs to no cluster yet; gives its place.
     pub fn start_another(&mut self, at: i64) -> usize {
+        self.start_another_at(at, FEATURE_LEVEL)
+    }
+
+    /// The same, which takes part in rules up to a level.
+    pub fn start_another_at(&mut self, at: i64, level: u32) -> usize {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         self.peers.push(listener.local_addr().unwrap().to_string());
         self.replicas.push(None);
+        self.levels.push(level);
         self.client = Self::client(&self.peers);
         self.begin(self.peers.len() - 1, listener, at);
         self.peers.len() - 1
@@ -130,7 +160,8 @@ impl Group {
 
     fn begin(&mut self, place: usize, listener: TcpListener, at: i64) {
         let (peers, advertise) = (self.peers.clone(), self.peers[place].clone());
-        let config = Config { peers, advertise, ..Config::default() };
+        let feature_level_max = self.levels[place];
+        let config = Config { peers, advertise, feature_level_max, ..Config::default() };
         let data = self.data(place);
         self.replicas[place] = Some(Replica::start_on(listener, &data, self.log.clone(), config, at));
     }
@@ -271,7 +302,9 @@ pub fn roster(revision: u64) -> api::DefineRosterRequest {
             queue_id: "que_main".to_owned(),
             wrap_up_ms: 5_000,
             miss_count_max: 2,
+            ..Default::default()
         }],
+        reasons: vec![],
     }
 }
 
@@ -287,6 +320,18 @@ pub fn acquire(resource: &str, holder: &str) -> api::AcquireLeaseRequest {
 
 pub fn sign_in(agent: &str) -> api::SignInRequest {
     api::SignInRequest { agent_id: agent.to_owned(), ..Default::default() }
+}
+
+/// A phone that can be called for a hundred hours of these clocks.
+pub fn phone(agent: &str) -> api::RegisterDeviceRequest {
+    api::RegisterDeviceRequest {
+        command_id: String::new(),
+        agent_id: agent.to_owned(),
+        device_id: "dev_phone".to_owned(),
+        contact_uri: "sip:phone@127.0.0.1".to_owned(),
+        node_id: "nod_m".to_owned(),
+        expires_at_ms: 360_000_000,
+    }
 }
 
 pub fn go_ready(agent: &str) -> api::GoReadyRequest {

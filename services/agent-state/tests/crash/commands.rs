@@ -29,12 +29,13 @@ fn command(number: u64, dice: &mut Dice) -> api::LoggedCommand {
             directory_revision: number,
             agents: AGENTS.map(|id| api::RosterAgent { agent_id: id.to_owned(), cell: 1 }).to_vec(),
             queues: Vec::new(),
+            reasons: Vec::new(),
         }),
         1..=2 => {
             let session_id = format!("ses_{number}");
             Action::SignIn(api::SignInRequest { command_id, agent_id, session_id, ..Default::default() })
         }
-        3..=4 => Action::GoReady(api::GoReadyRequest { command_id, agent_id }),
+        3..=4 => Action::GoReady(api::GoReadyRequest { command_id, agent_id, ..Default::default() }),
         _ => {
             let reason = "r".repeat(dice.between(1, 200) as usize);
             let request = api::GoNotReadyRequest { command_id, agent_id, reason, ..Default::default() };

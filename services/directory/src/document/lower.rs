@@ -11,8 +11,8 @@ use serde_saphyr::Spanned;
 use sha2::Sha256;
 use trunkline_domain::directory::{CalendarError, Placed, Problem, Wanted, WantedContract, day_start};
 use trunkline_domain::facts::{
-    Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, Flow, Number, Operator, Queue, Skill,
-    UsageUnit,
+    Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, Flow, NotReadyReason, Number, Operator,
+    Queue, Skill, UsageUnit, WrapUpMode,
 };
 use trunkline_domain::vocabulary::{
     Cell, CompanyId, Currency, IdError, Millis, Money, PhoneNumber, SkillId, Timestamp,
@@ -182,6 +182,18 @@ impl Lower {
             operator_id: self.id(at, "id", &node.id),
             name: self.text(at, "name", &node.name),
             time_zone: self.text(at, "time_zone", &node.time_zone),
+            not_ready_reasons: self
+                .all(&format!("{at}.not_ready_reasons"), &node.not_ready_reasons, Self::not_ready_reason)
+                .into_iter()
+                .map(|placed| placed.wanted)
+                .collect(),
+        }
+    }
+
+    fn not_ready_reason(&mut self, at: &str, node: &schema::NotReadyReason) -> NotReadyReason {
+        NotReadyReason {
+            reason: self.text(at, "reason", &node.reason),
+            limit_ms: self.span_or(at, "limit", node.limit.as_ref(), Millis::ZERO),
         }
     }
 
@@ -236,7 +248,36 @@ impl Lower {
                 node.reoffer_after.as_ref(),
                 Millis::from_secs(30),
             ),
+            wrap_up_mode: self.wrap_up_mode(at, node.wrap_up_mode.as_ref()),
+            wrap_up_code_required: self.wrap_up_code(at, node.wrap_up_code.as_ref()),
+            wrap_up_extension_ms_max: self.span_or(
+                at,
+                "wrap_up_extension_max",
+                node.wrap_up_extension_max.as_ref(),
+                Millis::ZERO,
+            ),
+            miss_reason: self.optional_text(at, "miss_reason", node.miss_reason.as_ref()),
+            miss_return_ms: self.span_or(at, "miss_return", node.miss_return.as_ref(), Millis::ZERO),
         }
+    }
+
+    fn wrap_up_mode(&mut self, at: &str, node: Option<&Text>) -> WrapUpMode {
+        let Some(node) = node else { return WrapUpMode::default() };
+        self.read(format!("{at}.wrap_up_mode"), node, WrapUpMode::default(), |text| {
+            WrapUpMode::ALL.into_iter().find(|mode| mode.as_str() == text).ok_or_else(|| {
+                let modes = WrapUpMode::ALL.map(WrapUpMode::as_str).join(", ");
+                format!("`{text}` is not a wrap-up mode: expected one of {modes}")
+            })
+        })
+    }
+
+    fn wrap_up_code(&mut self, at: &str, node: Option<&Text>) -> bool {
+        let Some(node) = node else { return false };
+        self.read(format!("{at}.wrap_up_code"), node, false, |text| match text {
+            "required" => Ok(true),
+            "optional" => Ok(false),
+            _ => Err(format!("`{text}` is neither required nor optional")),
+        })
     }
 
     fn flow(&mut self, at: &str, node: &schema::Flow, company_id: &CompanyId) -> Flow {

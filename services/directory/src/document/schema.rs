@@ -30,6 +30,15 @@ pub(super) struct Operator {
     pub id: Text,
     pub name: Text,
     pub time_zone: Text,
+    #[serde(default)]
+    pub not_ready_reasons: Vec<Spanned<NotReadyReason>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NotReadyReason {
+    pub reason: Text,
+    pub limit: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,6 +89,11 @@ pub(super) struct Queue {
     pub waiting_count_max: Option<Whole>,
     pub miss_count_max: Option<Whole>,
     pub reoffer_after: Option<Text>,
+    pub wrap_up_mode: Option<Text>,
+    pub wrap_up_code: Option<Text>,
+    pub wrap_up_extension_max: Option<Text>,
+    pub miss_reason: Option<Text>,
+    pub miss_return: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -136,7 +136,7 @@ impl ReportingService for Reporting {
     }
 }
 
-/// A voter: a follower sends to the leader, the leader answers `SignIn` only.
+/// A voter: a follower sends to the leader, the leader takes what a desktop asks, but for `GoReady`.
 #[derive(Clone)]
 struct Voter {
     asked: Asked,
@@ -144,7 +144,10 @@ struct Voter {
 }
 
 macro_rules! voter {
-    ($($method:ident $request:ident $response:ident;)*) => {
+    (
+        done { $($done:ident $asked:ident $answer:ident;)* }
+        refused { $($method:ident $request:ident $response:ident;)* }
+    ) => {
         #[tonic::async_trait]
         impl AgentStateService for Voter {
             type WatchAgentsStream = tonic::codegen::BoxStream<WatchAgentsResponse>;
@@ -163,7 +166,7 @@ macro_rules! voter {
                 self.asked.note(format!("watch {} {}", it.after_index, it.stale_ok));
                 let anna = AgentView { agent_id: "agt_anna".to_owned(), ..Default::default() };
                 let told = |raft_index, whole, agents| {
-                    Ok(WatchAgentsResponse { raft_index, whole, agents, stale: false })
+                    Ok(WatchAgentsResponse { raft_index, whole, agents, stale: false, feature_level: 1 })
                 };
                 let messages = [
                     told(0, true, vec![anna.clone()]),
@@ -182,8 +185,13 @@ macro_rules! voter {
                 }
                 let it = request.into_inner();
                 self.asked.note(format!("{} {}", it.command_id, it.agent_id));
-                Ok(Response::new(SignInResponse { session_id: "ses_1".to_owned() }))
+                Ok(Response::new(SignInResponse { session_id: "ses_1".to_owned(), client_sequence: 4 }))
             }
+
+            $(async fn $done(&self, request: Request<$asked>) -> Result<Response<$answer>, Status> {
+                self.asked.note(format!("{:?}", request.into_inner()));
+                Ok(Response::new($answer::default()))
+            })*
 
             $(async fn $method(&self, _: Request<$request>) -> Result<Response<$response>, Status> {
                 self.asked.note(stringify!($method).to_owned());
@@ -193,20 +201,28 @@ macro_rules! voter {
     };
 }
 voter! {
-    sign_out SignOutRequest SignOutResponse;
-    go_ready GoReadyRequest GoReadyResponse;
-    go_not_ready GoNotReadyRequest GoNotReadyResponse;
-    finish_wrap_up FinishWrapUpRequest FinishWrapUpResponse;
-    list_agents ListAgentsRequest ListAgentsResponse;
-    register_device RegisterDeviceRequest RegisterDeviceResponse;
-    unregister_device UnregisterDeviceRequest UnregisterDeviceResponse;
-    define_roster DefineRosterRequest DefineRosterResponse;
-    reserve_agents ReserveAgentsRequest ReserveAgentsResponse;
-    accept_reservation AcceptReservationRequest AcceptReservationResponse;
-    release_reservation ReleaseReservationRequest ReleaseReservationResponse;
-    acquire_lease AcquireLeaseRequest AcquireLeaseResponse;
-    renew_lease RenewLeaseRequest RenewLeaseResponse;
-    release_lease ReleaseLeaseRequest ReleaseLeaseResponse;
+    done {
+        keep_session KeepSessionRequest KeepSessionResponse;
+        sign_out SignOutRequest SignOutResponse;
+        go_not_ready GoNotReadyRequest GoNotReadyResponse;
+        force_presence ForcePresenceRequest ForcePresenceResponse;
+        finish_wrap_up FinishWrapUpRequest FinishWrapUpResponse;
+        request_wrap_up RequestWrapUpRequest RequestWrapUpResponse;
+        extend_wrap_up ExtendWrapUpRequest ExtendWrapUpResponse;
+    }
+    refused {
+        go_ready GoReadyRequest GoReadyResponse;
+        list_agents ListAgentsRequest ListAgentsResponse;
+        register_device RegisterDeviceRequest RegisterDeviceResponse;
+        unregister_device UnregisterDeviceRequest UnregisterDeviceResponse;
+        define_roster DefineRosterRequest DefineRosterResponse;
+        reserve_agents ReserveAgentsRequest ReserveAgentsResponse;
+        accept_reservation AcceptReservationRequest AcceptReservationResponse;
+        release_reservation ReleaseReservationRequest ReleaseReservationResponse;
+        acquire_lease AcquireLeaseRequest AcquireLeaseResponse;
+        renew_lease RenewLeaseRequest RenewLeaseResponse;
+        release_lease ReleaseLeaseRequest ReleaseLeaseResponse;
+    }
 }
 
 fn serve(routes: Routes, shutdown: &Shutdown) -> String {

@@ -178,6 +178,12 @@ impl AgentStateService for Service {
     async fn sign_in(&self, _: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
         absent()
     }
+    async fn keep_session(
+        &self,
+        _: Request<KeepSessionRequest>,
+    ) -> Result<Response<KeepSessionResponse>, Status> {
+        absent()
+    }
     async fn sign_out(&self, _: Request<SignOutRequest>) -> Result<Response<SignOutResponse>, Status> {
         absent()
     }
@@ -188,6 +194,24 @@ impl AgentStateService for Service {
         &self,
         _: Request<GoNotReadyRequest>,
     ) -> Result<Response<GoNotReadyResponse>, Status> {
+        absent()
+    }
+    async fn force_presence(
+        &self,
+        _: Request<ForcePresenceRequest>,
+    ) -> Result<Response<ForcePresenceResponse>, Status> {
+        absent()
+    }
+    async fn request_wrap_up(
+        &self,
+        _: Request<RequestWrapUpRequest>,
+    ) -> Result<Response<RequestWrapUpResponse>, Status> {
+        absent()
+    }
+    async fn extend_wrap_up(
+        &self,
+        _: Request<ExtendWrapUpRequest>,
+    ) -> Result<Response<ExtendWrapUpResponse>, Status> {
         absent()
     }
     async fn finish_wrap_up(

@@ -19,6 +19,8 @@ pub struct SheetRow {
     booked: Vec<BookedRow>,
     #[prost(int64, tag = "4")]
     ended_sessions_ms: i64,
+    #[prost(string, repeated, tag = "5")]
+    devices: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -93,6 +95,7 @@ impl From<&Timesheet> for SheetRow {
             session,
             booked: booked.collect(),
             ended_sessions_ms: it.ended_sessions_ms.0,
+            devices: it.devices.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -112,6 +115,7 @@ impl TryFrom<SheetRow> for Timesheet {
             session: row.session.map(Session::try_from).transpose()?,
             booked,
             ended_sessions_ms: Millis(row.ended_sessions_ms),
+            devices: row.devices.iter().map(|it| it.parse()).collect::<Result<_, _>>()?,
         })
     }
 }

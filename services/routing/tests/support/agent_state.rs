@@ -292,10 +292,14 @@ macro_rules! unknown {
 }
 unknown! {
     sign_in SignInRequest SignInResponse;
+    keep_session KeepSessionRequest KeepSessionResponse;
     sign_out SignOutRequest SignOutResponse;
     go_ready GoReadyRequest GoReadyResponse;
     go_not_ready GoNotReadyRequest GoNotReadyResponse;
+    force_presence ForcePresenceRequest ForcePresenceResponse;
     finish_wrap_up FinishWrapUpRequest FinishWrapUpResponse;
+    request_wrap_up RequestWrapUpRequest RequestWrapUpResponse;
+    extend_wrap_up ExtendWrapUpRequest ExtendWrapUpResponse;
     list_agents ListAgentsRequest ListAgentsResponse;
     register_device RegisterDeviceRequest RegisterDeviceResponse;
     unregister_device UnregisterDeviceRequest UnregisterDeviceResponse;

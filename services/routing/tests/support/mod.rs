@@ -337,6 +337,11 @@ fn definitions(effective_at: Timestamp) -> Vec<DirectoryFact> {
         waiting_count_max: WAITING_COUNT_MAX,
         miss_count_max: 0,
         reoffer_after_ms: Millis::from_secs(30),
+        wrap_up_mode: WrapUpMode::Timed,
+        wrap_up_code_required: false,
+        wrap_up_extension_ms_max: Millis::ZERO,
+        miss_reason: String::new(),
+        miss_return_ms: Millis::ZERO,
     });
     vec![begin, queue, agent("anna"), agent("bert")]
 }

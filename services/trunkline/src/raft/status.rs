@@ -1,6 +1,6 @@
 //! Where each voter of agent-state stands, and whether equal indexes are equal states.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -101,6 +101,11 @@ impl Status {
         self.members.iter().find(|it| it.address == address && !answers(it.node_id)).map(|it| it.node_id)
     }
 
+    /// The feature levels of those that answered.
+    fn levels(&self) -> BTreeSet<u32> {
+        self.voters.iter().filter_map(|it| Some(it.told.as_ref().ok()?.1.feature_level)).collect()
+    }
+
     /// How far a voter's clock is ahead of the median of all that answered, in ms, by the rule that voters judge themselves by.
     fn clock_offset(&self, of: &Told) -> Option<Millis> {
         let told: Vec<_> = self.voters.iter().filter_map(|it| it.told.as_ref().ok()).collect();
@@ -143,7 +148,16 @@ impl Status {
     }
 
     pub(super) fn text(&self) -> String {
-        let head = ["address", "node id", "role", "term", "applied index", "clock offset, ms", "state hash"];
+        let head = [
+            "address",
+            "node id",
+            "role",
+            "term",
+            "applied index",
+            "clock offset, ms",
+            "level",
+            "state hash",
+        ];
         let mut rows = Vec::new();
         let mut remarks = String::new();
         for voter in &self.voters {
@@ -156,6 +170,7 @@ impl Status {
                         told.term.to_string(),
                         told.applied_index.to_string(),
                         self.clock_offset(told).map_or(String::new(), |it| it.0.to_string()),
+                        told.feature_level.to_string(),
                         told.state_hash.clone(),
                     ]);
                     if let Some(missing) = self.missing_at(&voter.address) {
@@ -172,6 +187,13 @@ impl Status {
         }
         for difference in &self.differences {
             remarks.push_str(&format!("{difference}\n"));
+        }
+        let levels = self.levels();
+        if levels.len() > 1 {
+            let levels = levels.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            remarks.push_str(&format!(
+                "voters of different feature levels ({levels}) are not compared: their programs keep other states\n"
+            ));
         }
         if self.compared_at.is_none() {
             remarks.push_str("states were not compared: no majority was seen at one index\n");
@@ -190,6 +212,7 @@ impl Status {
                 "term": told.term,
                 "applied_index": told.applied_index,
                 "clock_offset_ms": self.clock_offset(told).map(|it| it.0),
+                "feature_level": told.feature_level,
                 "state_hash": told.state_hash,
             }),
             Err(why) => serde_json::json!({
@@ -265,17 +288,18 @@ async fn ask_all(
     join_all(asked).await
 }
 
-/// Which states were seen: hashes by index and by place in the list of voters.
+/// Which states were seen: feature levels and hashes by index and by place in the list of voters.
 #[derive(Default)]
-struct Seen(BTreeMap<u64, BTreeMap<usize, String>>);
+struct Seen(BTreeMap<u64, BTreeMap<usize, (u32, String)>>);
 
 impl Seen {
     fn note(&mut self, place: usize, told: &Told) {
-        self.0.entry(told.applied_index).or_default().insert(place, told.state_hash.clone());
+        let state = (told.feature_level, told.state_hash.clone());
+        self.0.entry(told.applied_index).or_default().insert(place, state);
     }
 
     fn at(&self, index: u64, place: usize) -> Option<String> {
-        self.0.get(&index)?.get(&place).cloned()
+        self.0.get(&index)?.get(&place).map(|(_, hash)| hash.clone())
     }
 
     /// The index at which most voters were seen, the latest of those, and how many.
@@ -286,11 +310,16 @@ impl Seen {
     fn differences(&self, addresses: &[String]) -> Vec<String> {
         let mut sentences = Vec::new();
         for (index, seen) in &self.0 {
-            let Some((first, hash)) = seen.first_key_value() else { continue };
-            for (other, differs) in seen.iter().filter(|(_, it)| *it != hash) {
-                let (first, other) = (&addresses[*first], &addresses[*other]);
-                sentences
-                    .push(format!("at index {index} {first} has state {hash} and {other} has {differs}"));
+            // The first of each level, whose program keeps the same state as the others of its level do.
+            let mut firsts = BTreeMap::new();
+            for (place, (level, hash)) in seen {
+                let (first, expected) = firsts.entry(level).or_insert((place, hash));
+                if hash != *expected {
+                    let (first, other) = (&addresses[**first], &addresses[*place]);
+                    sentences.push(format!(
+                        "at index {index} {first} has state {expected} and {other} has {hash}"
+                    ));
+                }
             }
         }
         sentences
@@ -325,6 +354,7 @@ mod tests {
                         applied_index,
                         state_hash,
                         members,
+                        feature_level: 0,
                     },
                 )
             });
@@ -400,11 +430,29 @@ mod tests {
         ]);
         assert_eq!(
             shown.text(),
-            "address  node id  role      term  applied index  clock offset, ms  state hash\n\
-             v:0            7  leader       2              9  -1                a\n\
-             v:1            8  follower     2              9           3599999  a\n\
-             v:2            9  follower     2              9                 0  a\n"
+            "address  node id  role      term  applied index  clock offset, ms  level  state hash\n\
+             v:0            7  leader       2              9  -1                    0  a\n\
+             v:1            8  follower     2              9           3599999      0  a\n\
+             v:2            9  follower     2              9                 0      0  a\n"
         );
+        let mut mixed = status(&[
+            Some((7, L, 2, Some(7), 9, "a", 0)),
+            Some((8, F, 2, Some(7), 9, "b", 0)),
+            Some((9, F, 2, Some(7), 9, "c", 0)),
+        ]);
+        assert_eq!(mixed.differences.len(), 2);
+        let mut seen = Seen::default();
+        for (place, voter) in mixed.voters.iter_mut().enumerate() {
+            let (_, told) = voter.told.as_mut().unwrap();
+            told.feature_level = u32::from(place > 0);
+            seen.note(place, told);
+        }
+        let addresses = ["v:0", "v:1", "v:2"].map(str::to_owned);
+        mixed.differences = seen.differences(&addresses);
+        assert_eq!(mixed.differences, ["at index 9 v:1 has state b and v:2 has c"]);
+        let remark =
+            "voters of different feature levels (0, 1) are not compared: their programs keep other states\n";
+        assert!(mixed.text().ends_with(remark), "{}", mixed.text());
         let text = status(&[Some((7, L, 2, Some(7), 9, "a", 0)), None, None]).text();
         let lines: Vec<_> = text.lines().skip(2).collect();
         assert_eq!(
@@ -431,8 +479,11 @@ mod tests {
         shown.members =
             vec![member(7, 0, true), member(8, 2, true), member(9, 1, true), member(10, 3, false)];
         let text = shown.text();
-        let rows: Vec<Vec<_>> =
-            text.lines().skip(1).map(|line| line.split("  ").filter(|it| !it.is_empty()).collect()).collect();
+        let rows: Vec<Vec<_>> = text
+            .lines()
+            .skip(1)
+            .map(|line| line.split("  ").map(str::trim).filter(|it| !it.is_empty()).collect())
+            .collect();
         assert_eq!(rows[0][1..3], ["7", "leader"]);
         assert_eq!(rows[1][1..3], ["12", "no member"]);
         assert_eq!(rows[3][1..], ["10", "unreachable"]);

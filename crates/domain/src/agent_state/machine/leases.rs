@@ -1,7 +1,7 @@
 //! Acquire, renew, release, lapse; and what that means for a media node's reservations.
 
 use super::{Due, Machine, Turn};
-use crate::agent_state::agent::Agent;
+use crate::agent_state::agent::{Agent, Session};
 use crate::agent_state::lease::{Holding, Lease, node_of_resource};
 use crate::agent_state::reply::{Done, Rejection, Reply};
 use crate::agent_state::{LEASE_COUNT_MAX, LEASE_TTL};
@@ -92,7 +92,7 @@ impl Machine {
         self.unconfirm_node(turn, resource, at);
     }
 
-    /// Puts the deadline of every lease off by a time in which nobody could have renewed it.
+    /// Puts the deadline of every lease off by a time in which nobody could have renewed it, and those of sessions too.
     pub(super) fn spare_leases(&mut self, by: Millis) {
         if by <= Millis::ZERO {
             return;
@@ -103,6 +103,14 @@ impl Machine {
                 self.timers.set(Due::Lease(resource.clone()), holding.expires_at);
                 self.touched.leases.insert(resource.clone());
             }
+        }
+        let leased = |agent: &&Agent| agent.session.as_ref().and_then(Session::deadline).is_some();
+        let agents: Vec<AgentId> =
+            self.state.agents.values().filter(leased).map(|it| it.agent_id.clone()).collect();
+        for agent_id in agents {
+            let mut turn = Turn { index: self.state.last_index, term: 0, traceparent: String::new() };
+            let now = self.state.now;
+            self.change(&mut turn, &agent_id, now, |agent, moment| agent.spare_session(by, moment));
         }
     }
 
@@ -118,7 +126,7 @@ impl Machine {
         let agents: Vec<AgentId> =
             self.state.agents.values().filter(holds).map(|it| it.agent_id.clone()).collect();
         for agent_id in agents {
-            self.change(turn, &agent_id, at, |agent, facts| agent.unconfirm(at, facts));
+            self.change(turn, &agent_id, at, Agent::unconfirm);
         }
     }
 

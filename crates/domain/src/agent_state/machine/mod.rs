@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::agent::Agent;
-use super::command::{Action, Command, Device, Roster};
+use super::agent::{Agent, Moment};
+use super::command::{Action, Command, Device};
 use super::lease::{Holding, cell_of_resource};
 use super::reply::{Done, Rejection, Reply};
+use super::roster::Roster;
 use super::state::{Answer, OutboxFact, OutboxKey, State, Touched};
-use super::{ANSWER_COUNT_MAX, ANSWER_INDEX_SPAN, DEVICE_COUNT_MAX, OUTBOX_COUNT_MAX, REASON_RETIRED};
+use super::{
+    ANSWER_COUNT_MAX, ANSWER_INDEX_SPAN, DEVICE_COUNT_MAX, OUTBOX_COUNT_MAX, REASON_RETIRED, SESSION_LEASE,
+};
 use crate::facts::AgentFact;
 use crate::kernel::{StateHash, Timers};
-use crate::vocabulary::{AgentId, Cell, CommandId, ContactId, DeviceId, QueueId, Timestamp};
+use crate::vocabulary::{AgentId, Cell, CommandId, ContactId, DeviceId, Millis, Timestamp};
 
 mod leases;
 mod reservations;
@@ -125,45 +128,72 @@ impl Machine {
     fn act(&mut self, turn: &mut Turn, action: Action) -> Reply {
         let now = self.state.now;
         match action {
-            Action::SignIn { agent_id, session_id, site_id } => {
+            Action::SignIn { agent_id, session_id, site_id, lease } => {
                 let cell = self.cell_of(&agent_id)?;
-                let session_id = self.change(turn, &agent_id, now, |agent, facts| {
+                if lease > Millis::ZERO && !SESSION_LEASE.contains(&lease) {
+                    return Err(Rejection::TtlOutOfBounds);
+                }
+                // Apart from what follows: between the two sessions the agent's cell may change.
+                self.change(turn, &agent_id, now, |it, moment| it.make_way(&session_id, moment));
+                let (session_id, client_sequence) = self.change(turn, &agent_id, now, |agent, moment| {
                     if agent.session.is_none() {
                         agent.cell = cell;
                     }
-                    agent.sign_in(session_id, site_id, facts)
+                    agent.sign_in(session_id, site_id, lease, moment)
                 })?;
-                Ok(Done::SignedIn { session_id })
+                Ok(Done::SignedIn { session_id, client_sequence })
             }
-            Action::SignOut { agent_id, reason } => {
+            Action::KeepSession { agent_id, session_id } => {
+                self.known(&agent_id)?;
+                let kept =
+                    self.change(turn, &agent_id, now, |it, moment| it.keep_session(&session_id, moment));
+                Ok(Done::SessionKept { expires_at: kept? })
+            }
+            Action::SignOut { agent_id, reason, said } => {
                 self.known(&agent_id)?;
                 let signed_out =
-                    self.change(turn, &agent_id, now, |agent, facts| agent.sign_out(reason, true, facts));
+                    self.change(turn, &agent_id, now, |it, moment| it.leave(reason, said, moment));
                 Ok(Done::SignedOut { session_id: signed_out? })
             }
-            Action::GoReady { agent_id } => {
+            Action::GoReady { agent_id, said } => {
                 self.known(&agent_id)?;
-                self.change(turn, &agent_id, now, Agent::go_ready)?;
+                self.change(turn, &agent_id, now, |it, moment| it.go_ready(said, moment))?;
                 Ok(Done::Ready)
             }
-            Action::GoNotReady { agent_id, reason, duration } => {
+            Action::GoNotReady { agent_id, reason, duration, said } => {
                 self.known(&agent_id)?;
-                self.change(turn, &agent_id, now, |agent, facts| {
-                    agent.go_not_ready(now, reason, duration, facts)
+                self.change(turn, &agent_id, now, |agent, moment| {
+                    agent.go_not_ready(reason, duration, said, moment)
                 })?;
                 Ok(Done::NotReady)
             }
-            Action::FinishWrapUp { agent_id } => {
+            Action::ForcePresence { agent_id, force, author, reason } => {
                 self.known(&agent_id)?;
-                self.change(turn, &agent_id, now, |agent, facts| agent.finish_wrap_up(now, facts))?;
+                self.change(turn, &agent_id, now, |it, moment| it.force(force, author, reason, moment))?;
+                Ok(Done::Forced)
+            }
+            Action::RequestWrapUp { agent_id, offer_id } => {
+                self.known(&agent_id)?;
+                self.change(turn, &agent_id, now, |agent, _| agent.request_wrap_up(offer_id))?;
+                Ok(Done::WrapUpRequested)
+            }
+            Action::FinishWrapUp { agent_id, offer_id, code } => {
+                self.known(&agent_id)?;
+                self.change(turn, &agent_id, now, |it, moment| it.finish_wrap_up(offer_id, code, moment))?;
                 Ok(Done::WrapUpFinished)
+            }
+            Action::ExtendWrapUp { agent_id, offer_id, span } => {
+                self.known(&agent_id)?;
+                let ends_at =
+                    self.change(turn, &agent_id, now, |it, moment| it.extend_wrap_up(offer_id, span, moment));
+                Ok(Done::WrapUpExtended { ends_at: ends_at? })
             }
             Action::RegisterDevice { agent_id, device_id, device } => {
                 self.register_device(turn, &agent_id, device_id, device)
             }
             Action::UnregisterDevice { agent_id, device_id, reason } => {
                 if self.state.agents.contains_key(&agent_id) {
-                    self.change(turn, &agent_id, now, |it, facts| it.unregister(device_id, reason, facts));
+                    self.change(turn, &agent_id, now, |it, moment| it.unregister(device_id, reason, moment));
                 } else {
                     self.cell_of(&agent_id)?;
                 }
@@ -195,6 +225,10 @@ impl Machine {
                 }
                 Ok(Done::Advanced)
             }
+            Action::RaiseFeatureLevel { level } => {
+                self.state.feature_level = self.state.feature_level.max(level);
+                Ok(Done::FeatureLevelRaised)
+            }
         }
     }
 
@@ -214,7 +248,7 @@ impl Machine {
         if devices.is_some_and(|it| it.len() >= DEVICE_COUNT_MAX && !it.contains_key(&device_id)) {
             return Err(Rejection::TooManyDevices);
         }
-        self.change(turn, agent_id, now, |agent, facts| agent.register(device_id, device, facts));
+        self.change(turn, agent_id, now, |agent, moment| agent.register(device_id, device, moment));
         Ok(Done::DeviceKnown)
     }
 
@@ -232,11 +266,11 @@ impl Machine {
         };
         let retired: Vec<AgentId> = agents.values().filter(retired).map(|it| it.agent_id.clone()).collect();
         for agent_id in retired {
-            self.change(turn, &agent_id, now, |agent, facts| {
+            self.change(turn, &agent_id, now, |agent, moment| {
                 // An agent without a session has nothing to sign out of.
-                let _ = agent.sign_out(REASON_RETIRED.to_owned(), false, facts);
+                let _ = agent.sign_out(REASON_RETIRED.to_owned(), false, moment);
                 for device_id in agent.devices.keys().cloned().collect::<Vec<_>>() {
-                    agent.unregister(device_id, REASON_RETIRED.to_owned(), facts);
+                    agent.unregister(device_id, REASON_RETIRED.to_owned(), moment);
                 }
             });
         }
@@ -252,10 +286,7 @@ impl Machine {
                 Due::Agent(agent_id) => {
                     let trace = self.state.agents.get(&agent_id).map(Agent::traceparent);
                     turn.traceparent = trace.unwrap_or_default().to_owned();
-                    let queues = std::mem::take(&mut self.state.roster.queues);
-                    let policy = |queue_id: &QueueId| queues.get(queue_id).copied().unwrap_or_default();
-                    self.change(turn, &agent_id, at, |agent, facts| agent.expire(at, policy, facts));
-                    self.state.roster.queues = queues;
+                    self.change(turn, &agent_id, at, Agent::expire);
                 }
                 Due::Lease(resource) => {
                     turn.traceparent = String::new();
@@ -301,9 +332,10 @@ impl Machine {
         turn: &mut Turn,
         agent_id: &AgentId,
         at: Timestamp,
-        change: impl FnOnce(&mut Agent, &mut Vec<AgentFact>) -> R,
+        change: impl FnOnce(&mut Agent, &mut Moment<'_>) -> R,
     ) -> R {
-        let roster_cell = self.state.roster.agents.get(agent_id).copied().unwrap_or_default();
+        let roster = std::mem::take(&mut self.state.roster);
+        let roster_cell = roster.agents.get(agent_id).copied().unwrap_or_default();
         let mut agent = self
             .state
             .agents
@@ -312,8 +344,12 @@ impl Machine {
         if let Some(held) = &agent.reservation {
             self.held.remove(&held.wish.contact_id);
         }
-        let (before, mut facts) = (agent.activity(), Vec::new());
-        let result = change(&mut agent, &mut facts);
+        let before = agent.activity();
+        let feature_level = self.state.feature_level;
+        let mut moment = Moment { at, roster: &roster, feature_level, facts: Vec::new(), unseen: false };
+        let result = change(&mut agent, &mut moment);
+        let (facts, unseen) = (moment.facts, moment.unseen);
+        self.state.roster = roster;
         if agent.activity() != before {
             agent.since = at;
         }
@@ -330,6 +366,9 @@ impl Machine {
             None => drop(self.timers.cancel(&due)),
         }
         self.touched.agents.insert(agent_id.clone());
+        if !unseen {
+            self.touched.seen.insert(agent_id.clone());
+        }
         self.state.agents.insert(agent_id.clone(), agent);
         result
     }

@@ -2,12 +2,12 @@
 
 use super::{Machine, Turn};
 use crate::agent_state::agent::{Agent, Reservation, Stage};
-use crate::agent_state::command::{QueuePolicy, Wish};
+use crate::agent_state::command::Wish;
 use crate::agent_state::lease::{Lease, media_resource, routing_resource};
 use crate::agent_state::reply::{Done, Rejection, Reply, WishAnswer};
-use crate::agent_state::{RESERVATION_LEN_MAX, WISH_COUNT_MAX, token};
+use crate::agent_state::{FEATURE_LEVEL_REACHABILITY, RESERVATION_LEN_MAX, WISH_COUNT_MAX, token};
 use crate::facts::ReleaseOutcome;
-use crate::vocabulary::{AgentId, Cell, ContactId, Epoch, NodeId, OfferId, QueueId};
+use crate::vocabulary::{AgentId, Cell, ContactId, Epoch, NodeId, OfferId};
 
 impl Machine {
     pub(super) fn reserve_agents(
@@ -52,6 +52,9 @@ impl Machine {
         if let Some(rejection) = agent.unavailable() {
             return Err(rejection);
         }
+        if self.state.feature_level >= FEATURE_LEVEL_REACHABILITY && !agent.reachable() {
+            return Err(Rejection::Unreachable);
+        }
         if agent.cell != cell {
             return Err(Rejection::WrongCell);
         }
@@ -70,9 +73,17 @@ impl Machine {
         }
         let traceparent = turn.traceparent.clone();
         let stage = Stage::Offered;
-        let held =
-            Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until: None, traceparent };
-        self.change(turn, &agent_id, now, |agent, facts| agent.reserve(held, facts));
+        let held = Reservation {
+            wish,
+            token,
+            cell,
+            routing_epoch,
+            stage,
+            unconfirmed_until: None,
+            wrap_up_requested: false,
+            traceparent,
+        };
+        self.change(turn, &agent_id, now, |agent, moment| agent.reserve(held, moment));
         Ok(token)
     }
 
@@ -127,9 +138,8 @@ impl Machine {
             (Stage::Offered, ReleaseOutcome::Completed) => return Err(Rejection::NotAccepted),
             _ => {}
         }
-        let policy = self.policy(&held.wish.queue_id);
         self.continue_trace(turn, agent_id);
-        self.change(turn, agent_id, now, |agent, facts| agent.release(now, outcome, policy, facts));
+        self.change(turn, agent_id, now, |agent, moment| agent.release(outcome, moment));
         Ok(Done::Released { released: true })
     }
 
@@ -151,9 +161,5 @@ impl Machine {
     fn offer_of(&self, contact_id: &ContactId) -> Option<OfferId> {
         let agent = self.state.agents.get(self.held.get(contact_id)?)?;
         agent.reservation.as_ref().map(|it| it.wish.offer_id.clone())
-    }
-
-    fn policy(&self, queue_id: &QueueId) -> QueuePolicy {
-        self.state.roster.queues.get(queue_id).copied().unwrap_or_default()
     }
 }

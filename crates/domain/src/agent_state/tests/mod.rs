@@ -1,19 +1,26 @@
 //! Cases as tables, and properties over random histories.
 
+mod lifecycle;
 mod properties;
 mod table_leases;
+mod table_log;
 mod table_presence;
+mod table_reasons;
 mod table_reservations;
+mod table_sessions;
+mod table_steadiness;
+mod table_supervision;
+mod table_wrap_up;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::*;
-use crate::facts::{LogFact, ReleaseOutcome};
+use crate::facts::{LogFact, ReleaseOutcome, WrapUpMode};
 use crate::vocabulary::*;
 
-/// A machine with two agents in cell 0, one in cell 1, a queue, and leases `routing/0` (epoch 2) and `media/nod_m`
-/// (epoch 3), at machine time 0.
+/// A machine with two agents in cell 0, one in cell 1, each with a phone until 1 000 000, two queues, and leases
+/// `routing/0` (epoch 2) and `media/nod_m` (epoch 3), at machine time 0, by the newest rules.
 struct World {
     machine: Machine,
     index: u64,
@@ -27,6 +34,10 @@ impl World {
         world.apply(define_roster(1, &["anna", "ben"])).unwrap();
         world.apply(acquire("routing/0", "nod_r")).unwrap();
         world.apply(acquire("media/nod_m", "nod_m")).unwrap();
+        world.also("level", Action::RaiseFeatureLevel { level: FEATURE_LEVEL });
+        for name in ["anna", "ben", "zoe"] {
+            world.also(name, register(name, "phone", "sip:phone@1", 1_000_000));
+        }
         world.machine.take_touched();
         world
     }
@@ -35,6 +46,12 @@ impl World {
         self.index += 1;
         let command = self.command(&format!("auto-{}", self.index), action);
         self.machine.apply(self.index, self.term, command)
+    }
+
+    /// Applies one more command at the index of the last.
+    fn also(&mut self, name: &str, action: Action) {
+        let command = self.command(&format!("also-{name}"), action);
+        self.machine.apply(self.index, self.term, command).unwrap();
     }
 
     fn command(&self, name: &str, action: Action) -> Command {
@@ -90,12 +107,59 @@ fn node(name: &str) -> NodeId {
 fn define_roster(revision: u64, names: &[&str]) -> Action {
     let mut agents: BTreeMap<_, _> = names.iter().map(|name| (agent(name), Cell(0))).collect();
     agents.insert(agent("zoe"), Cell(1));
-    let policy = QueuePolicy { wrap_up: Millis(5_000), miss_count_max: 2 };
-    let queues = BTreeMap::from([
-        (QueueId::from_name("main").unwrap(), policy),
-        (QueueId::from_name("quick").unwrap(), QueuePolicy::default()),
-    ]);
-    Action::DefineRoster(Roster { revision, agents, queues })
+    let queues = policies().into_iter().map(|(name, policy)| (QueueId::from_name(name).unwrap(), policy));
+    Action::DefineRoster(Roster { revision, agents, queues: queues.collect(), reasons: BTreeMap::new() })
+}
+
+/// As [`define_roster`] at revision 2, with a list of reasons; coffee and training have a limit.
+fn list_reasons() -> Action {
+    let Action::DefineRoster(roster) = define_roster(2, &["anna", "ben"]) else { unreachable!() };
+    let listed = [("lunch", 0), ("coffee", 10_000), ("training", 60_000)];
+    let reasons = listed.map(|(reason, limit)| (reason.to_owned(), Millis(limit))).into();
+    Action::DefineRoster(Roster { reasons, ..roster })
+}
+
+/// As [`define_roster`], with the modes of its queues moved on by some places: what a revision changes under whoever wraps
+/// up just now.
+fn change_modes(revision: u64, by: usize) -> Action {
+    let Action::DefineRoster(mut roster) = define_roster(revision, &["anna", "ben"]) else { unreachable!() };
+    for policy in roster.queues.values_mut() {
+        let place = WrapUpMode::ALL.iter().position(|mode| *mode == policy.wrap_up_mode).unwrap();
+        policy.wrap_up_mode = WrapUpMode::ALL[(place + by) % WrapUpMode::ALL.len()];
+        policy.wrap_up = Millis(5_000);
+    }
+    Action::DefineRoster(roster)
+}
+
+/// One queue a policy.
+fn policies() -> Vec<(&'static str, QueuePolicy)> {
+    let main = QueuePolicy {
+        wrap_up: Millis(5_000),
+        wrap_up_extension_max: Millis(3_000),
+        miss_count_max: 2,
+        ..QueuePolicy::default()
+    };
+    let with = |wrap_up_mode| QueuePolicy { wrap_up_mode, ..main.clone() };
+    let coded = QueuePolicy { wrap_up_code_required: true, ..main.clone() };
+    let open = QueuePolicy { wrap_up: Millis::ZERO, ..with(WrapUpMode::Mandatory) };
+    vec![
+        ("quick", QueuePolicy::default()),
+        (
+            "lenient",
+            QueuePolicy {
+                miss_reason: "phone unattended".to_owned(),
+                miss_return: Millis(60_000),
+                wrap_up_extension_max: Millis::ZERO,
+                ..main.clone()
+            },
+        ),
+        ("none", with(WrapUpMode::None)),
+        ("forced", with(WrapUpMode::TimedForced)),
+        ("open", open),
+        ("asked", with(WrapUpMode::OnRequest)),
+        ("coded", coded),
+        ("main", main),
+    ]
 }
 
 fn acquire(resource: &str, holder: &str) -> Action {
@@ -108,24 +172,84 @@ fn acquire(resource: &str, holder: &str) -> Action {
 }
 
 fn sign_in(name: &str) -> Action {
-    let session_id = SessionId::from_name(name).unwrap();
-    Action::SignIn { agent_id: agent(name), session_id, site_id: None }
+    sign_in_for(name, 0)
+}
+
+/// With a lease.
+fn sign_in_for(name: &str, lease: i64) -> Action {
+    sign_in_as(name, name, lease)
+}
+
+/// With a lease, in a session of another name.
+fn sign_in_as(name: &str, session: &str, lease: i64) -> Action {
+    let (session_id, lease) = (SessionId::from_name(session).unwrap(), Millis(lease));
+    Action::SignIn { agent_id: agent(name), session_id, site_id: None, lease }
+}
+
+fn keep_session(name: &str) -> Action {
+    Action::KeepSession { agent_id: agent(name), session_id: SessionId::from_name(name).unwrap() }
 }
 
 fn sign_out(name: &str) -> Action {
-    Action::SignOut { agent_id: agent(name), reason: "done".to_owned() }
+    Action::SignOut { agent_id: agent(name), reason: "done".to_owned(), said: Said::default() }
 }
 
 fn go_ready(name: &str) -> Action {
-    Action::GoReady { agent_id: agent(name) }
+    Action::GoReady { agent_id: agent(name), said: Said::default() }
 }
 
 fn go_not_ready(name: &str, duration: i64) -> Action {
-    Action::GoNotReady { agent_id: agent(name), reason: "lunch".to_owned(), duration: Millis(duration) }
+    pause(name, "lunch", duration)
+}
+
+fn pause(name: &str, reason: &str, duration: i64) -> Action {
+    let (reason, duration) = (reason.to_owned(), Millis(duration));
+    Action::GoNotReady { agent_id: agent(name), reason, duration, said: Said::default() }
+}
+
+fn force(name: &str, force: Force) -> Action {
+    let (author, reason) = ("Ines Ortega".to_owned(), "left without a word".to_owned());
+    Action::ForcePresence { agent_id: agent(name), force, author, reason }
+}
+
+fn away(duration: i64) -> Force {
+    Force::NotReady { reason: "away".to_owned(), duration: Millis(duration) }
 }
 
 fn finish_wrap_up(name: &str) -> Action {
-    Action::FinishWrapUp { agent_id: agent(name) }
+    finish_with(name, "")
+}
+
+fn finish_with(name: &str, code: &str) -> Action {
+    Action::FinishWrapUp { agent_id: agent(name), offer_id: None, code: code.to_owned() }
+}
+
+fn request_wrap_up(name: &str) -> Action {
+    Action::RequestWrapUp { agent_id: agent(name), offer_id: None }
+}
+
+fn extend_wrap_up(name: &str, span: i64) -> Action {
+    Action::ExtendWrapUp { agent_id: agent(name), offer_id: None, span: Millis(span) }
+}
+
+fn register(name: &str, device: &str, uri: &str, expires_at: i64) -> Action {
+    Action::RegisterDevice {
+        agent_id: agent(name),
+        device_id: DeviceId::from_name(device).unwrap(),
+        device: Device {
+            contact_uri: uri.to_owned(),
+            node_id: node("nod_m"),
+            expires_at: Timestamp(expires_at),
+        },
+    }
+}
+
+fn unregister(name: &str, device: &str) -> Action {
+    Action::UnregisterDevice {
+        agent_id: agent(name),
+        device_id: DeviceId::from_name(device).unwrap(),
+        reason: "asked".to_owned(),
+    }
 }
 
 fn wish(name: &str, contact: &str, queue: &str, expires_at: i64) -> Wish {
@@ -179,6 +303,17 @@ fn offered() -> Vec<Step> {
 /// Anna talking: index 7.
 fn talking() -> Vec<Step> {
     [offered(), vec![(2_000, accept("anna", "c", 6144))]].concat()
+}
+
+/// Anna talking to contact `c` of another queue than `main`.
+fn talking_in(queue: &str) -> Vec<Step> {
+    let offered = (1_000, reserve(&[wish("anna", "c", queue, 20_000)]));
+    [ready(), vec![offered, (2_000, accept("anna", "c", 6144))]].concat()
+}
+
+/// Anna in wrap-up since 10 000, if the queue has any.
+fn wrapping_up_in(queue: &str) -> Vec<Step> {
+    [talking_in(queue), vec![(10_000, release("anna", "c", 6144, ReleaseOutcome::Completed))]].concat()
 }
 
 /// Anna in wrap-up until 15 000: index 8.

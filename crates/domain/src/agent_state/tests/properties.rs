@@ -8,6 +8,8 @@ use super::*;
 use crate::facts::AgentFact;
 
 const AGENTS: [&str; 3] = ["anna", "ben", "zoe"];
+/// The open one more often: what has no end by itself is where an agent can be locked in.
+const QUEUES: [&str; 8] = ["main", "open", "lenient", "none", "open", "forced", "asked", "coded"];
 const OUTCOMES: [ReleaseOutcome; 9] = ReleaseOutcome::ALL;
 
 /// A step of a random history: time passes, then an action whose token and epochs are guessed from the live state,
@@ -23,7 +25,7 @@ struct Move {
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let one = (0i64..4_000, 0u8..24, 0usize..3, any::<u8>(), 0u8..10, 0u8..8).prop_map(
+    let one = (0i64..4_000, 0u8..29, 0usize..3, any::<u8>(), 0u8..10, 0u8..8).prop_map(
         |(elapsed, what, who, which, stale, retry)| Move {
             elapsed,
             what,
@@ -43,17 +45,30 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
         let epoch = machine.state().leases.get(resource).and_then(Lease::epoch).unwrap_or_default();
         Epoch(epoch.0 - u64::from(it.stale && epoch.0 > 0))
     };
-    let outcome = OUTCOMES[it.which as usize % OUTCOMES.len()];
+    let outcome = match it.which % 3 {
+        0 => ReleaseOutcome::Completed,
+        _ => OUTCOMES[it.which as usize % OUTCOMES.len()],
+    };
+    let revision = machine.state().roster.revision + u64::from(!it.stale);
     match it.what {
-        0 => sign_in(name),
+        0 => {
+            let lease = if it.which.is_multiple_of(2) { 1_000 + i64::from(it.which) * 50 } else { 0 };
+            sign_in_as(name, if it.stale { "other" } else { name }, lease)
+        }
         1 => sign_out(name),
         2..=5 => go_ready(name),
+        6 if it.stale => pause(name, "coffee", 0),
         6 => go_not_ready(name, i64::from(it.which) * 50),
-        7 => finish_wrap_up(name),
+        7 => match it.which % 3 {
+            0 => finish_with(name, "sold"),
+            1 => request_wrap_up(name),
+            _ => extend_wrap_up(name, i64::from(it.which) * 20),
+        },
         8..=11 => {
+            let queue = QUEUES[it.which as usize % QUEUES.len()];
             let wishes: Vec<Wish> = AGENTS
                 .iter()
-                .map(|name| wish(name, &format!("c{}", it.which % 5), "main", now + 6_000))
+                .map(|name| wish(name, &format!("c{}", it.which % 5), queue, now + 6_000))
                 .collect();
             Action::ReserveAgents { cell: Cell(0), routing_epoch: epoch_of("routing/0"), wishes }
         }
@@ -84,20 +99,48 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
         },
         19 => acquire("media/nod_m", "nod_m"),
         20 => acquire("routing/0", if it.which.is_multiple_of(2) { "nod_r" } else { "nod_s" }),
-        21 => define_roster(u64::from(it.which), if it.stale { &["ben"] } else { &["anna", "ben"] }),
+        // Every revision that is not stale takes effect, also in the middle of a wrap-up.
+        21 => match it.which % 4 {
+            0 => list_reasons(),
+            1 | 2 => change_modes(revision, it.which as usize / 4),
+            _ => define_roster(revision, if it.stale { &["ben"] } else { &["anna", "ben"] }),
+        },
         22 => Action::AcquireLease {
             resource: "media/nod_m".to_owned(),
             holder: node("nod_m"),
             ttl: Millis(500 + i64::from(it.which) * 20),
             address: String::new(),
         },
+        23 => register(name, "d1", "sip:a@1", now + 1 + i64::from(it.which) * 100),
+        24 => unregister(name, if it.which.is_multiple_of(4) { "phone" } else { "d1" }),
+        25 => force(name, if it.stale { Force::SignedOut } else { Force::Ready }),
+        26 => force(name, if it.stale { Force::SignedOut } else { away(i64::from(it.which) * 50) }),
+        27 => keep_session(name),
         _ => Action::Expire,
     }
 }
 
 /// Runs a history; returns the machine and every command as applied.
 fn run(moves: &[Move]) -> (World, Vec<(u64, Command)>) {
+    run_from(World::new(), moves)
+}
+
+/// As [`run`], beginning with Anna in a conversation of a queue, in a session with a lease.
+fn run_from_talk(queue: &str, lease: i64, moves: &[Move]) -> World {
     let mut world = World::new();
+    for (now, action) in [
+        (100, sign_in_for("anna", lease)),
+        (200, go_ready("anna")),
+        (300, reserve(&[wish("anna", "c", queue, 20_000)])),
+        (400, accept("anna", "c", 6144)),
+    ] {
+        world.now = now;
+        world.apply(action).unwrap();
+    }
+    run_from(world, moves).0
+}
+
+fn run_from(mut world: World, moves: &[Move]) -> (World, Vec<(u64, Command)>) {
     let mut applied = Vec::new();
     for it in moves {
         world.now += it.elapsed;
@@ -130,10 +173,35 @@ fn invariants(machine: &Machine) {
         if agent.reservation.is_some() || agent.wrap_up.is_some() {
             assert_eq!(agent.presence, Presence::Ready);
         }
+        let open = agent.wrap_up.as_ref().is_some_and(|it| it.ends_at.is_none());
+        if agent.lost() {
+            assert_ne!(agent.activity(), Activity::Ready, "nobody is ready whose desktop is gone");
+            assert!(!open, "what only the agent could end does not go on without it");
+        }
+        if open {
+            can_be_finished(machine, &agent.agent_id);
+        }
         if let Some(deadline) = agent.next_deadline() {
             assert!(deadline > machine.state().now, "what is due has happened");
             assert!(machine.next_deadline().is_some_and(|next| next <= deadline));
         }
+    }
+}
+
+/// Wrap-up without an end can be finished by whoever says what it came to, whatever modes the next revision gives the queues.
+fn can_be_finished(machine: &Machine, agent_id: &AgentId) {
+    let (now, index, term) = (machine.state().now, machine.state().last_index, machine.state().last_term);
+    let revision = machine.state().roster.revision + 1;
+    for by in 0..WrapUpMode::ALL.len() {
+        let mut machine = machine.clone();
+        let mut ask = |name, action| {
+            let (command_id, traceparent) = (CommandId::from_name(name).unwrap(), String::new());
+            machine.apply(index, term, Command { command_id, proposed_at: now, traceparent, action })
+        };
+        ask("modes", change_modes(revision, by)).unwrap();
+        let (agent_id, code) = (agent_id.clone(), "sold".to_owned());
+        let finished = ask("finish", Action::FinishWrapUp { agent_id, offer_id: None, code });
+        assert_eq!(finished, Ok(Done::WrapUpFinished), "wrap-up without an end can be finished");
     }
 }
 
@@ -147,6 +215,7 @@ struct Shadow {
     token: Option<u64>,
     accepted: bool,
     wrap_up: bool,
+    devices: BTreeSet<DeviceId>,
 }
 
 /// Folds the facts of a history: each agent's order makes sense, tokens are unique, each reservation ends once.
@@ -175,9 +244,11 @@ fn well_formed(machine: &Machine) {
                 assert!(it.signed_in && it.token.is_none() && !it.wrap_up);
                 it.ready = false;
             }
+            AgentFact::AgentForced { .. } => assert!(it.signed_in),
             AgentFact::AgentReserved { token, .. } => {
                 assert!(tokens.insert(*token), "tokens are unique");
                 assert!(it.ready && it.token.is_none() && !it.wrap_up, "never two at once");
+                assert!(!it.devices.is_empty(), "nobody is held who cannot be called");
                 (it.token, it.accepted) = (Some(*token), false);
             }
             AgentFact::ReservationAccepted { token, .. } => {
@@ -192,13 +263,17 @@ fn well_formed(machine: &Machine) {
                 assert!(it.accepted && it.token.is_none() && !it.wrap_up);
                 it.wrap_up = true;
             }
+            AgentFact::WrapUpExtended { .. } => assert!(it.wrap_up),
             AgentFact::WrapUpEnded { .. } => {
                 assert!(it.wrap_up);
                 it.wrap_up = false;
             }
-            AgentFact::DeviceRegistered { .. }
-            | AgentFact::DeviceUnregistered { .. }
-            | AgentFact::LeaseGranted { .. }
+            AgentFact::SessionLost { .. } => assert!(it.signed_in),
+            AgentFact::PauseLimitExceeded { .. } => assert!(it.signed_in && !it.ready),
+            AgentFact::AgentPresenceUnsteady { change_count, .. } => assert!(*change_count > 6),
+            AgentFact::DeviceRegistered { device_id, .. } => drop(it.devices.insert(device_id.clone())),
+            AgentFact::DeviceUnregistered { device_id, .. } => assert!(it.devices.remove(device_id)),
+            AgentFact::LeaseGranted { .. }
             | AgentFact::LeaseLapsed { .. }
             | AgentFact::LeaseReleased { .. } => {}
         }
@@ -217,11 +292,22 @@ proptest! {
     fn every_history_keeps_the_laws(moves in moves()) {
         let (mut world, _) = run(&moves);
         well_formed(&world.machine);
-        world.now += 1_000_000;
+        world.now += 10 * LOST_SESSION_LEN_MAX.0;
         let _ = world.apply(Action::Expire);
         well_formed(&world.machine);
+        prop_assert!(world.machine.state().agents.values().all(|it| !it.lost()), "a lost session ends");
         prop_assert!(world.machine.state().agents.values().all(|it| it.reservation.is_none()));
         prop_assert_eq!(world.machine.next_deadline(), None);
+    }
+
+    /// Where agents get locked in is after a conversation: histories that begin there see more of it.
+    #[test]
+    fn every_history_after_a_conversation_keeps_the_laws(
+        queue in prop::sample::select(&QUEUES[..]),
+        lease in 1_000i64..20_000,
+        moves in moves(),
+    ) {
+        well_formed(&run_from_talk(queue, lease, &moves).machine);
     }
 
     #[test]
@@ -252,7 +338,19 @@ proptest! {
             let _ = world.apply(action);
             let touched = world.machine.take_touched();
             let state = world.machine.state();
+            for agent_id in touched.agents.difference(&touched.seen) {
+                let (before, after) = (&copy.agents[agent_id], &state.agents[agent_id]);
+                let shown = |agent: &Agent| {
+                    let mut agent = agent.clone();
+                    if let Some(lease) = agent.session.as_mut().and_then(|it| it.lease.as_mut()) {
+                        lease.expires_at = Timestamp(0);
+                    }
+                    agent
+                };
+                prop_assert_eq!(shown(before), shown(after), "nobody was told of it");
+            }
             (copy.now, copy.last_index, copy.published) = (state.now, state.last_index, state.published);
+            copy.feature_level = state.feature_level;
             (copy.fact_count, copy.wish_count) = (state.fact_count, state.wish_count);
             copy.last_term = state.last_term;
             if touched.roster {

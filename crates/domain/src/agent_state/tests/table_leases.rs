@@ -200,7 +200,7 @@ fn a_media_node_that_acquires_again_leaves_its_reservations_unconfirmed() {
         expect![[r#"
         Released { released: true }
         @3500 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: MediaLost
-        @3500 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: @8500
+        @3500 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@8500)
     "#]],
     );
     check(
@@ -209,7 +209,7 @@ fn a_media_node_that_acquires_again_leaves_its_reservations_unconfirmed() {
         expect![[r#"
         Expired
         @13000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: MediaLost
-        @13000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: @18000
+        @13000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@18000)
     "#]],
     );
 }
@@ -262,7 +262,7 @@ fn a_media_node_that_falls_silent_loses_its_reservations_after_the_grace() {
         @300000 ReservationUnconfirmed: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, resolves_at: @310000
         @300000 LeaseLapsed: resource: "routing/0", holder: nod_r, epoch: Epoch(2)
         @310000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: MediaLost
-        @310000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: @315000
+        @310000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@315000)
     "#]],
     );
     check(

@@ -4,33 +4,13 @@ use expect_test::expect;
 
 use super::*;
 
-fn register(name: &str, uri: &str, expires_at: i64) -> Action {
-    Action::RegisterDevice {
-        agent_id: agent(name),
-        device_id: DeviceId::from_name("d1").unwrap(),
-        device: Device {
-            contact_uri: uri.to_owned(),
-            node_id: node("nod_m"),
-            expires_at: Timestamp(expires_at),
-        },
-    }
-}
-
-fn unregister(name: &str) -> Action {
-    Action::UnregisterDevice {
-        agent_id: agent(name),
-        device_id: DeviceId::from_name("d1").unwrap(),
-        reason: "asked".to_owned(),
-    }
-}
-
 #[test]
 fn whoever_signs_in_is_not_ready_until_it_says_so() {
     check(
         &[],
         (5, sign_in("anna")),
         expect![[r#"
-        SignedIn { session_id: ses_anna }
+        SignedIn { session_id: ses_anna, client_sequence: 0 }
         @5 AgentSignedIn: agent_id: agt_anna, session_id: ses_anna, site_id: None
     "#]],
     );
@@ -64,11 +44,15 @@ fn only_agents_of_the_directory_sign_in_and_only_once() {
         &ready(),
         (300, sign_in("anna")),
         expect![[r#"
-        SignedIn { session_id: ses_anna }
+        SignedIn { session_id: ses_anna, client_sequence: 0 }
     "#]],
     );
-    let other =
-        Action::SignIn { agent_id: agent("anna"), session_id: "ses_other".parse().unwrap(), site_id: None };
+    let other = Action::SignIn {
+        agent_id: agent("anna"),
+        session_id: "ses_other".parse().unwrap(),
+        site_id: None,
+        lease: Millis::ZERO,
+    };
     check(
         &ready(),
         (300, other),
@@ -130,7 +114,7 @@ fn going_not_ready_while_talking_takes_effect_after_the_contact_and_its_wrap_up(
         expect![[r#"
         Released { released: true }
         @4000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
-        @4000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: @9000
+        @4000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@9000)
     "#]],
     );
     let ended = [asked, vec![(4_000, release("anna", "c", 6144, ReleaseOutcome::Completed))]].concat();
@@ -139,7 +123,7 @@ fn going_not_ready_while_talking_takes_effect_after_the_contact_and_its_wrap_up(
         (20_000, Action::Expire),
         expect![[r#"
         Expired
-        @9000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false
+        @9000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false, wrap_up_code: ""
         @9000 AgentBecameNotReady: agent_id: agt_anna, reason: "lunch", until: Some(@10000)
         @10000 AgentBecameReady: agent_id: agt_anna
     "#]],
@@ -150,7 +134,7 @@ fn going_not_ready_while_talking_takes_effect_after_the_contact_and_its_wrap_up(
         (20_000, Action::Expire),
         expect![[r#"
         Expired
-        @9000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false
+        @9000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false, wrap_up_code: ""
     "#]],
     );
 }
@@ -162,7 +146,7 @@ fn wrap_up_ends_at_its_deadline_or_when_the_agent_says_so() {
         (11_000, finish_wrap_up("anna")),
         expect![[r#"
         WrapUpFinished
-        @11000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: true
+        @11000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: true, wrap_up_code: ""
     "#]],
     );
     check(
@@ -177,7 +161,7 @@ fn wrap_up_ends_at_its_deadline_or_when_the_agent_says_so() {
         (15_001, finish_wrap_up("anna")),
         expect![[r#"
         rejected: agent is not in wrap-up
-        @15000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false
+        @15000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: false, wrap_up_code: ""
     "#]],
     );
     check(
@@ -222,7 +206,7 @@ fn signing_out_ends_what_is_live_first() {
         (11_000, sign_out("anna")),
         expect![[r#"
         SignedOut { session_id: ses_anna }
-        @11000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: true
+        @11000 WrapUpEnded: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, finished_by_agent: true, wrap_up_code: ""
         @11000 AgentSignedOut: agent_id: agt_anna, session_id: ses_anna, reason: "done"
     "#]],
     );
@@ -237,6 +221,7 @@ fn an_agent_the_directory_drops_is_signed_out() {
         RosterDefined
         @3000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: SignedOut
         @3000 AgentSignedOut: agent_id: agt_anna, session_id: ses_anna, reason: "no longer in the directory"
+        @3000 DeviceUnregistered: agent_id: agt_anna, device_id: dev_phone, reason: "no longer in the directory"
     "#]],
     );
     check(
@@ -252,23 +237,23 @@ fn an_agent_the_directory_drops_is_signed_out() {
 fn a_device_is_known_until_it_says_otherwise_or_expires() {
     check(
         &[],
-        (5, register("anna", "sip:a@1", 1_000)),
+        (5, register("anna", "d1", "sip:a@1", 1_000)),
         expect![[r#"
         DeviceKnown
         @5 DeviceRegistered: agent_id: agt_anna, device_id: dev_d1, contact_uri: "sip:a@1", node_id: nod_m, expires_at: @1000
     "#]],
     );
-    let known = [(5, register("anna", "sip:a@1", 1_000))];
+    let known = [(5, register("anna", "d1", "sip:a@1", 1_000))];
     check(
         &known,
-        (6, register("anna", "sip:a@1", 1_000)),
+        (6, register("anna", "d1", "sip:a@1", 1_000)),
         expect![[r#"
         DeviceKnown
     "#]],
     );
     check(
         &known,
-        (6, register("anna", "sip:a@2", 2_000)),
+        (6, register("anna", "d1", "sip:a@2", 2_000)),
         expect![[r#"
         DeviceKnown
         @6 DeviceRegistered: agent_id: agt_anna, device_id: dev_d1, contact_uri: "sip:a@2", node_id: nod_m, expires_at: @2000
@@ -276,7 +261,7 @@ fn a_device_is_known_until_it_says_otherwise_or_expires() {
     );
     check(
         &known,
-        (6, unregister("anna")),
+        (6, unregister("anna", "d1")),
         expect![[r#"
         DeviceForgotten
         @6 DeviceUnregistered: agent_id: agt_anna, device_id: dev_d1, reason: "asked"
@@ -284,7 +269,7 @@ fn a_device_is_known_until_it_says_otherwise_or_expires() {
     );
     check(
         &[],
-        (6, unregister("anna")),
+        (6, unregister("anna", "d1")),
         expect![[r#"
         DeviceForgotten
     "#]],
@@ -299,14 +284,14 @@ fn a_device_is_known_until_it_says_otherwise_or_expires() {
     );
     check(
         &[],
-        (5, register("anna", "sip:a@1", 5)),
+        (5, register("anna", "d1", "sip:a@1", 5)),
         expect![[r#"
         rejected: deadline is not in the future
     "#]],
     );
     check(
         &[],
-        (5, register("nobody", "sip:a@1", 1_000)),
+        (5, register("nobody", "d1", "sip:a@1", 1_000)),
         expect![[r#"
         rejected: the directory knows no agent agt_nobody
     "#]],
@@ -324,7 +309,7 @@ fn an_agent_has_at_most_eight_devices() {
             expires_at: Timestamp(9_000),
         },
     };
-    let given: Vec<Step> = (0..DEVICE_COUNT_MAX).map(|n| (1, device(n))).collect();
+    let given: Vec<Step> = (1..DEVICE_COUNT_MAX).map(|n| (1, device(n))).collect();
     check(
         &given,
         (2, device(DEVICE_COUNT_MAX)),

@@ -110,6 +110,37 @@ fn nobody_is_reserved_who_is_not_free() {
     );
 }
 
+/// "Available, but the phone is not registered": the presence says ready and nothing could ring.
+#[test]
+fn nobody_is_reserved_whose_phone_cannot_be_called() {
+    let wanted = |at, expires_at| (at, reserve(&[wish("anna", "c", "main", expires_at)]));
+    check(
+        &[ready(), vec![(300, unregister("anna", "phone"))]].concat(),
+        wanted(1_000, 20_000),
+        expect![[r#"
+        Reserved { answers: [WishAnswer { offer_id: ofr_c-anna, granted: Err(Unreachable) }] }
+    "#]],
+    );
+    let brief =
+        [ready(), vec![(300, unregister("anna", "phone")), (400, register("anna", "d1", "sip:a@1", 5_000))]];
+    check(
+        &brief.concat(),
+        wanted(4_999, 20_000),
+        expect![[r#"
+        Reserved { answers: [WishAnswer { offer_id: ofr_c-anna, granted: Ok(8192) }] }
+        @4999 AgentReserved: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, token: 8192, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @20000
+    "#]],
+    );
+    check(
+        &brief.concat(),
+        wanted(5_000, 20_000),
+        expect![[r#"
+        Reserved { answers: [WishAnswer { offer_id: ofr_c-anna, granted: Err(Unreachable) }] }
+        @5000 DeviceUnregistered: agent_id: agt_anna, device_id: dev_d1, reason: "expired"
+    "#]],
+    );
+}
+
 #[test]
 fn a_turn_of_a_stale_routing_owner_is_refused_as_a_whole() {
     let stale = |epoch| Action::ReserveAgents {
@@ -239,7 +270,7 @@ fn a_finished_conversation_is_followed_by_the_queue_s_wrap_up() {
         expect![[r#"
         Released { released: true }
         @10000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
-        @10000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: @15000
+        @10000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@15000)
     "#]],
     );
     let quick = [
@@ -350,7 +381,7 @@ fn who_may_end_a_reservation_and_how() {
         expect![[r#"
         Released { released: true }
         @2500 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: MediaLost
-        @2500 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: @7500
+        @2500 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@7500)
     "#]],
     );
     let stale = Action::ReleaseReservation {
@@ -429,54 +460,34 @@ fn too_many_missed_offers_in_a_row_make_an_agent_not_ready() {
     );
 }
 
+/// "Thrown out of the queue for ever after missed calls": the queue says why, and when the agent is back by itself.
 #[test]
-fn a_retry_gets_the_first_answer_and_changes_nothing() {
-    let mut world = World::new();
-    for (now, action) in ready() {
-        world.now = now;
-        world.apply(action).unwrap();
-    }
-    let command = world.command("mine", reserve(&[wish("anna", "c", "main", 20_000)]));
-    let first = world.machine.apply(10, 1, command.clone());
-    let before = world.machine.state_hash();
-    world.now = 30_000;
-    let late = world.command("mine", reserve(&[wish("anna", "c", "main", 20_000)]));
-    assert_eq!(world.machine.apply(11, 1, command), first);
-    assert_eq!(world.machine.apply(12, 2, late), first);
-    assert_eq!(world.machine.state_hash(), before);
-    let other = world.command("mine", go_ready("anna"));
-    assert_eq!(world.machine.apply(13, 2, other), Err(Rejection::CommandIdReused));
-}
-
-#[test]
-fn answers_are_forgotten_by_index_so_that_the_table_is_bounded() {
-    let mut world = World::new();
-    world.machine.apply(10, 1, world.command("old", sign_in("anna"))).unwrap();
-    world.machine.apply(10 + ANSWER_INDEX_SPAN, 1, world.command("x", go_ready("anna"))).unwrap();
-    assert!(world.machine.state().answers.keys().any(|id| id.as_str() == "cmd_old"));
-    world.machine.apply(11 + ANSWER_INDEX_SPAN, 1, world.command("y", go_ready("anna"))).unwrap();
-    assert!(!world.machine.state().answers.keys().any(|id| id.as_str() == "cmd_old"));
-}
-
-#[test]
-fn a_full_outbox_refuses_what_starts_work_and_takes_what_ends_it() {
-    let mut world = World::new();
-    for (now, action) in offered() {
-        world.now = now;
-        world.apply(action).unwrap();
-    }
-    let mut state = world.machine.state().clone();
-    let (key, fact) = state.outbox.iter().next().map(|(key, fact)| (*key, fact.clone())).unwrap();
-    state.outbox =
-        (0..OUTBOX_COUNT_MAX as u32).map(|ordinal| (OutboxKey { ordinal, ..key }, fact.clone())).collect();
-    world.machine = Machine::from_state(state);
-    assert_eq!(world.apply(sign_in("ben")), Err(Rejection::OutboxFull));
-    let ended = world.apply(release("anna", "c", 6144, ReleaseOutcome::Declined));
-    assert_eq!(ended, Ok(Done::Released { released: true }));
-    let advance = |term| Action::AdvancePublished { through: 1_000, term };
-    assert_eq!(world.apply(advance(0)), Ok(Done::Advanced));
-    assert!(!world.machine.state().outbox.is_empty(), "published under another term");
-    assert_eq!(world.apply(advance(1)), Ok(Done::Advanced));
-    assert!(world.machine.state().outbox.is_empty());
-    assert!(world.apply(sign_in("ben")).is_ok());
+fn who_missed_too_many_is_back_when_the_queue_says_so() {
+    let missed = |contact: &str, at: i64, token| {
+        vec![
+            (at, reserve(&[wish("anna", contact, "lenient", at + 5_000)])),
+            (at + 1_000, release("anna", contact, token, ReleaseOutcome::Declined)),
+        ]
+    };
+    let once =
+        [ready(), missed("c", 1_000, 6144), vec![(3_000, reserve(&[wish("anna", "d", "lenient", 8_000)]))]];
+    check(
+        &once.concat(),
+        (4_000, release("anna", "d", 8192, ReleaseOutcome::Declined)),
+        expect![[r#"
+        Released { released: true }
+        @4000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_d-anna, contact_id: ctc_d, token: 8192, outcome: Declined
+        @4000 AgentBecameNotReady: agent_id: agt_anna, reason: "phone unattended", until: Some(@64000)
+    "#]],
+    );
+    let twice = [once.concat(), vec![(4_000, release("anna", "d", 8192, ReleaseOutcome::Declined))]].concat();
+    check(
+        &twice,
+        (64_000, reserve(&[wish("anna", "e", "lenient", 70_000)])),
+        expect![[r#"
+        Reserved { answers: [WishAnswer { offer_id: ofr_e-anna, granted: Ok(10240) }] }
+        @64000 AgentBecameReady: agent_id: agt_anna
+        @64000 AgentReserved: agent_id: agt_anna, offer_id: ofr_e-anna, contact_id: ctc_e, company_id: cmp_acme, queue_id: que_lenient, token: 10240, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @70000
+    "#]],
+    );
 }

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use super::Check;
 use crate::directory::Problem;
 use crate::directory::calendar::{parse_date, time_zone};
-use crate::facts::Calendar;
+use crate::facts::{Calendar, NotReadyReason, Queue, WrapUpMode};
 use crate::vocabulary::{CalendarId, Cell, CompanyId, Millis, SkillId};
 
 const HOUR: Millis = Millis(3_600_000);
 const DAY: Millis = Millis(86_400_000);
 const PROMPT_LEN_MAX: usize = 100;
+const REASON_LEN_MAX: usize = 200;
+/// An agent chooses among them on a small screen, and every replica holds them all.
+const REASON_COUNT_MAX: usize = 100;
 
 impl Check<'_> {
     pub(super) fn operator(&mut self) {
@@ -18,6 +21,22 @@ impl Check<'_> {
         self.name(&placed.path, &placed.wanted.name);
         if let Err(why) = time_zone(&placed.wanted.time_zone) {
             self.problem(format!("{}.time_zone", placed.path), why.to_string());
+        }
+        let count = placed.wanted.not_ready_reasons.len();
+        if count > REASON_COUNT_MAX {
+            let why = format!("{count} reasons are listed, at most {REASON_COUNT_MAX} can be");
+            self.problem(format!("{}.not_ready_reasons", placed.path), why);
+        }
+        let mut seen = BTreeSet::new();
+        for (index, NotReadyReason { reason, limit_ms }) in placed.wanted.not_ready_reasons.iter().enumerate()
+        {
+            let path = format!("{}.not_ready_reasons[{index}]", placed.path);
+            self.span(format!("{path}.limit"), *limit_ms, Millis::ZERO, DAY);
+            if !reads(reason) {
+                self.problem(format!("{path}.reason"), reads_as());
+            } else if !seen.insert(reason) {
+                self.problem(path, format!("reason `{reason}` is listed twice"));
+            }
         }
     }
 
@@ -103,6 +122,47 @@ impl Check<'_> {
             self.span(format!("{path}.wrap_up"), queue.wrap_up_ms, Millis::ZERO, Millis(8 * HOUR.0));
             self.span(format!("{path}.wait_max"), queue.wait_ms_max, Millis::ZERO, DAY);
             self.span(format!("{path}.reoffer_after"), queue.reoffer_after_ms, Millis::ZERO, HOUR);
+            self.wrap_up(path, queue);
+            self.misses(path, queue);
+        }
+    }
+
+    /// What a queue says about wrap-up fits together: nothing is written down that would never happen.
+    fn wrap_up(&mut self, path: &str, queue: &Queue) {
+        let extension = format!("{path}.wrap_up_extension_max");
+        self.span(extension.clone(), queue.wrap_up_extension_ms_max, Millis::ZERO, Millis(8 * HOUR.0));
+        let (mode, long) = (queue.wrap_up_mode, queue.wrap_up_ms > Millis::ZERO);
+        let (named, timed) = (mode.as_str(), mode.timed());
+        if long && !timed {
+            self.problem(format!("{path}.wrap_up"), format!("wrap_up_mode {named} has no length"));
+        }
+        if !long && timed && mode != WrapUpMode::Timed {
+            let reason = format!("wrap_up_mode {named} needs a wrap_up longer than 0s");
+            self.problem(format!("{path}.wrap_up_mode"), reason);
+        }
+        let ends = long && timed;
+        if queue.wrap_up_extension_ms_max > Millis::ZERO && !ends {
+            self.problem(extension, "there is no wrap-up with a deadline that could be extended");
+        }
+        let asked = ends || mode == WrapUpMode::Mandatory;
+        if queue.wrap_up_code_required && (!asked || mode == WrapUpMode::TimedForced) {
+            let reason = "a code is asked for when the agent finishes wrap-up, and here it never does";
+            self.problem(format!("{path}.wrap_up_code"), reason);
+        }
+    }
+
+    fn misses(&mut self, path: &str, queue: &Queue) {
+        let (reason, returns) = (format!("{path}.miss_reason"), format!("{path}.miss_return"));
+        self.span(returns.clone(), queue.miss_return_ms, Millis::ZERO, DAY);
+        if !queue.miss_reason.is_empty() && !reads(&queue.miss_reason) {
+            self.problem(reason.clone(), reads_as());
+        }
+        let never = "an agent never becomes not ready here: miss_count_max is 0";
+        if queue.miss_count_max == 0 && !queue.miss_reason.is_empty() {
+            self.problem(reason, never);
+        }
+        if queue.miss_count_max == 0 && queue.miss_return_ms > Millis::ZERO {
+            self.problem(returns, never);
         }
     }
 
@@ -191,4 +251,13 @@ impl Check<'_> {
             self.problem(path, format!("the company is in cell {company_cell}, the agent in cell {cell}"));
         }
     }
+}
+
+/// Whether a reason is a word that somebody can read, say and type again.
+fn reads(reason: &str) -> bool {
+    !reason.is_empty() && reason.trim() == reason && reason.len() <= REASON_LEN_MAX
+}
+
+fn reads_as() -> String {
+    format!("a reason is a word of at most {REASON_LEN_MAX} bytes, without blanks around it")
 }

@@ -80,7 +80,7 @@ impl Wire for Record {
             }
         }
     }
-    fn get(input: &mut &[u8]) -> Result<Self, CodecError> {
+    fn get(input: &mut codec::Input<'_>) -> Result<Self, CodecError> {
         Ok(match u8::get(input)? {
             1 => Self::Vote(Wire::get(input)?),
             2 => Self::Entry(Wire::get(input)?),
