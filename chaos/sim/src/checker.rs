@@ -93,6 +93,11 @@ impl Checker {
         &self.reference.members
     }
 
+    /// The index of the last committed entry.
+    pub(crate) fn last_index(&self) -> u64 {
+        self.reference.applied.0
+    }
+
     /// Index and state hash of the last committed entry.
     pub(crate) fn reference(&self) -> (u64, StateHash) {
         (self.reference.applied.0, self.reference.machine.state_hash())

@@ -29,6 +29,7 @@ pub(crate) enum Fault {
     CutPair,
     BadNetwork,
     SlowDisk,
+    SlowDisks,
     ClockJump,
     ClockJumpFar,
     LogAway,
@@ -55,11 +56,11 @@ pub(crate) enum Mended {
 }
 
 /// Every fault and how often it is chosen.
-const FAULTS: [(Fault, u32); 24] = [
+const FAULTS: [(Fault, u32); 25] = [
     (Fault::CrashVoter, 6),
     (Fault::CrashLeader, 8),
     (Fault::CrashBeforeReply, 14),
-    (Fault::CrashAll, 2),
+    (Fault::CrashAll, 4),
     (Fault::PauseVoter, 4),
     (Fault::PauseLeader, 8),
     (Fault::LoseDisk, 6),
@@ -68,6 +69,7 @@ const FAULTS: [(Fault, u32); 24] = [
     (Fault::CutPair, 5),
     (Fault::BadNetwork, 12),
     (Fault::SlowDisk, 4),
+    (Fault::SlowDisks, 5),
     (Fault::ClockJump, 4),
     (Fault::ClockJumpFar, 4),
     (Fault::LogAway, 5),
@@ -98,6 +100,7 @@ impl Fault {
             Self::CutPair => "fault two are cut off in one direction",
             Self::BadNetwork => "fault network loses, doubles and delays",
             Self::SlowDisk => "fault disk is slow",
+            Self::SlowDisks => "fault all disks are slow",
             Self::ClockJump => "fault clock jumps by seconds",
             Self::ClockJumpFar => "fault clock jumps by an hour",
             Self::LogAway => "fault event log is away",
@@ -184,6 +187,15 @@ impl World {
                 let over = self.over(500, 4_000);
                 self.agenda.at(over, Event::Mended(Mended::Disk(id)));
             }),
+            Fault::SlowDisks => {
+                let ids: Vec<u32> = self.voters.keys().copied().collect();
+                let over = self.over(500, 4_000);
+                for id in ids {
+                    self.slow_disks.insert(id);
+                    self.agenda.at(over, Event::Mended(Mended::Disk(id)));
+                }
+                Some(())
+            }
             Fault::ClockJump => self.jump(4_000),
             Fault::ClockJumpFar => self.jump(HOUR),
             Fault::LogAway => {

@@ -25,6 +25,7 @@ mod faults;
 mod invariants;
 mod message;
 mod net;
+mod phases;
 mod tally;
 mod trace;
 mod turn;
@@ -40,7 +41,7 @@ use trunkline_domain::vocabulary::Millis;
 use crate::world::World;
 
 /// How long the storm lasts, unless said otherwise.
-pub const STORM: Millis = Millis(20_000);
+pub const STORM: Millis = Millis(14_000);
 
 /// What to simulate.
 #[derive(Debug, Clone, Copy)]

@@ -78,3 +78,24 @@ impl Net {
         Route { at: Some(at), again_at: doubled.then(|| at + Millis(chance.between(1, 400))) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_over_one_connection_arrives_in_order_up_to_the_first_that_is_lost() {
+        let mut chance = Chance::new(3);
+        let mut net = Net { loss: 100, delay_max: 1_000, ..Net::default() };
+        for conn in 0..50 {
+            let routes: Vec<Option<Timestamp>> = (0..20)
+                .map(|sent| {
+                    net.route(Timestamp(sent), Address::Voter(1), Address::Log, Some(conn), &mut chance).at
+                })
+                .collect();
+            let arrived: Vec<Timestamp> = routes.iter().map_while(|at| *at).collect();
+            assert!(arrived.is_sorted(), "{arrived:?}");
+            assert!(routes[arrived.len()..].iter().all(Option::is_none), "{routes:?}");
+        }
+    }
+}

@@ -16,7 +16,7 @@ use crate::clients::{Asks, Media, Owner, Person};
 use crate::directory::{Directory, definitions};
 use crate::event_log::EventLog;
 use crate::faults::{Fault, Mended};
-use crate::message::{Address, Change, Kept, LogAsk, LogSaid, LogTold, LogWhat, Message};
+use crate::message::{Address, Change, LogAsk, LogSaid, LogTold, LogWhat, Message};
 use crate::net::Net;
 use crate::tally::Tally;
 use crate::trace::Trace;
@@ -27,16 +27,13 @@ use crate::voter::{TICK, Voter};
 /// The cells there are.
 pub(crate) const CELLS: [Cell; 2] = [Cell(0), Cell(1)];
 /// Agents; every other one serves the same cell.
-const AGENT_COUNT: u32 = 5;
+const AGENT_COUNT: u32 = 6;
 /// Of each kind of process: of media nodes and of those that can own a cell, blind ones and real ones.
 const PROCESS_COUNT: u32 = 2;
 /// The cell whose owners and media nodes are blind; the other is the routed one.
 const BLIND: Cell = Cell(1);
 /// Between two ticks of all clients.
 const CLIENT_TICK: Millis = Millis(100);
-/// How long it is quiet in the end: longer than any lease, so that deadlines are kept by the leader alone.
-const QUIET: Millis = Millis(9_000);
-
 /// What can happen.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -64,7 +61,7 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     people: Vec<Person>,
     pub(crate) directory: Directory,
-    logs: EventLog,
+    pub(crate) logs: EventLog,
     pub(crate) sight: Sight,
     /// Who does nothing before a time.
     pub(crate) paused: BTreeMap<Address, Timestamp>,
@@ -72,8 +69,8 @@ pub(crate) struct World {
     /// A voter that lost its disk, and the one that replaces it.
     pub(crate) replaced: Option<(u32, u32)>,
     pub(crate) life_count: u32,
-    phase_since: Timestamp,
-    checker: Checker,
+    pub(crate) phase_since: Timestamp,
+    pub(crate) checker: Checker,
     pub(crate) tally: Tally,
     pub(crate) trace: Trace,
 }
@@ -140,7 +137,7 @@ impl World {
 
     /// Runs until the end or the first broken promise.
     pub(crate) fn run(&mut self) -> Result<(), Violation> {
-        while self.sight.phase < Phase::Quiet || self.agenda.now() < self.phase_since + QUIET {
+        while !self.over() {
             let Some(event) = self.agenda.pop() else { break };
             self.happen(event)?;
         }
@@ -171,7 +168,9 @@ impl World {
                 if self.lives(voter, life) {
                     self.agenda.at(now + TICK, Event::Tick { voter, life });
                     return self.act(Address::Voter(voter), |world, turn| {
-                        world.voters.get_mut(&voter).map_or((), |it| it.tick(turn));
+                        if let Some(it) = world.voters.get_mut(&voter) {
+                            it.tick(turn);
+                        }
                     });
                 }
                 Ok(())
@@ -179,7 +178,9 @@ impl World {
             Event::Synced { voter, life, through } => {
                 if self.lives(voter, life) {
                     return self.act(Address::Voter(voter), |world, turn| {
-                        world.voters.get_mut(&voter).map_or((), |it| it.synced(through, turn));
+                        if let Some(it) = world.voters.get_mut(&voter) {
+                            it.synced(through, turn);
+                        }
                     });
                 }
                 Ok(())
@@ -331,7 +332,9 @@ impl World {
         match (to, message) {
             (Address::Voter(id), message) if self.voters.get(&id).is_some_and(|it| it.up) => {
                 self.act(to, |world, turn| {
-                    world.voters.get_mut(&id).map_or((), |it| it.hear(from, message, turn));
+                    if let Some(it) = world.voters.get_mut(&id) {
+                        it.hear(from, message, turn);
+                    }
                 })
             }
             (Address::Voter(_) | Address::Operator, _) => Ok(()),
@@ -398,54 +401,6 @@ impl World {
         self.sight.waiting = waiting.collect();
     }
 
-    /// The next phase begins when this one has come to its end.
-    fn turn_page(&mut self) {
-        let unusable = crate::invariants::becomes_usable::unusable(self.checker.state(), &self.sight.agents);
-        let next = match self.sight.phase {
-            Phase::Calm if unusable.is_none() && self.replaced.is_none() && self.paused_nobody() => {
-                Phase::Probe
-            }
-            Phase::Probe if self.sight.served.len() == self.sight.agents.len() && self.settled() => {
-                Phase::Quiet
-            }
-            _ => return,
-        };
-        self.enter(next);
-    }
-
-    /// Whether the routed cell has nothing under way.
-    fn settled(&self) -> bool {
-        let waits = |it: &Partition| it.router().is_some_and(|it| it.book().waiting_count() > 0);
-        self.nodes.iter().all(Node::idle)
-            && self.partitions.iter().all(|it| it.idle() && !waits(it))
-            && self.checker.state().outbox.is_empty()
-    }
-
-    fn paused_nobody(&self) -> bool {
-        self.paused.values().all(|until| *until < self.agenda.now())
-    }
-
-    fn enter(&mut self, phase: Phase) {
-        self.sight.phase = phase;
-        self.phase_since = self.agenda.now();
-        self.trace.say(self.phase_since, format_args!("phase {phase:?}"));
-    }
-
-    /// Nothing fails any more.
-    fn calm(&mut self) {
-        self.net.heal();
-        self.slow_disks.clear();
-        self.directory.complete();
-        for voter in self.voters.values_mut() {
-            voter.clock_ahead = Millis::ZERO;
-            voter.dies_before_reply = false;
-        }
-        for id in self.voters.keys().copied().collect::<Vec<_>>() {
-            self.start(id);
-        }
-        self.enter(Phase::Calm);
-    }
-
     /// The operator puts a new voter in the place of one that lost its disk.
     fn operate(&mut self) {
         let Some((lost, fresh)) = self.replaced else { return };
@@ -461,20 +416,6 @@ impl World {
         for id in self.voters.keys().copied().collect::<Vec<_>>() {
             self.send(Address::Operator, Address::Voter(id), Message::Change(change));
         }
-    }
-
-    fn end(&mut self) -> Result<(), Violation> {
-        let voters: Vec<_> = self
-            .voters
-            .values()
-            .map(|it| (it.id, it.replica.applied.0, it.replica.machine.state_hash()))
-            .collect();
-        let routers = self.partitions.iter().filter_map(Partition::router);
-        self.checker.routed(routers, &self.logs, &self.sight.directory)?;
-        let (index, hash) = self.checker.reference();
-        self.trace.say(self.agenda.now(), format_args!("ends at index {index} with {hash}"));
-        self.tally.many("events", self.agenda.count());
-        self.checker.end(&voters, &mut self.tally)
     }
 
     pub(crate) fn inject(&mut self, fault: &Fault) {

@@ -180,3 +180,44 @@ impl Disk {
         lost
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(index: u64) -> Write {
+        Write::Append(Rc::new(Entry { index, term: 1, payload: Payload::Blank }))
+    }
+
+    #[test]
+    fn a_crash_keeps_what_was_synced_and_some_of_what_came_next_in_order() {
+        let mut lasts = BTreeSet::new();
+        for seed in 0..50 {
+            let mut disk = Disk::founding(&BTreeSet::from([1]));
+            (1..=2).for_each(|index| disk.write(entry(index)));
+            disk.sync_done(disk.write_count());
+            (3..=5).for_each(|index| disk.write(entry(index)));
+            assert_eq!(disk.image().last(), (5, 1), "the process sees what it wrote");
+            let lost = disk.crash(&mut Chance::new(seed));
+            assert_eq!(disk.image().last().0 as usize + lost, 5);
+            lasts.insert(disk.image().last().0);
+        }
+        assert_eq!(lasts, BTreeSet::from([2, 3, 4, 5]), "anything from nothing to all of it may survive");
+    }
+
+    #[test]
+    fn a_snapshot_drops_what_it_covers_and_what_it_does_not_agree_with() {
+        let snapshot = |index, term| {
+            let (members, state) = (BTreeSet::from([1]), State::default());
+            Write::Snapshot(Rc::new(Snapshot { index, term, members, state }))
+        };
+        for (term, last) in [(1, (5, 1)), (2, (3, 2))] {
+            let mut disk = Disk::founding(&BTreeSet::from([1]));
+            (1..=5).for_each(|index| disk.write(entry(index)));
+            disk.write(snapshot(3, term));
+            assert_eq!(disk.image().last(), last);
+            assert!(disk.image().entry(3).is_none());
+            assert_eq!(disk.image().term_at(3), Some(term));
+        }
+    }
+}

@@ -137,7 +137,11 @@ impl Voter {
         self.take(command_id, action, origin, turn);
     }
 
+    /// Whatever is stamped was compared: also what the leader itself proposes.
     fn take(&mut self, command_id: CommandId, action: Action, origin: Origin, turn: &mut Turn<'_>) {
+        if !self.clocks.agrees(turn.now, self.wall(turn.now)) {
+            return self.follow(None, turn);
+        }
         let proposed_at = self.stamp(turn.now);
         let command = Command { command_id, proposed_at, traceparent: String::new(), action };
         if let Role::Leader(leading) = &mut self.role {

@@ -21,7 +21,7 @@ use crate::message::{Address, Message, Outcomes, Routed};
 use crate::turn::{Effect, Phase, Turn};
 
 /// Callers on one node at once.
-const CALL_COUNT_MAX: usize = 4;
+const CALL_COUNT_MAX: usize = 3;
 
 /// One media node, in one life.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Node {
         let Some(tenure) = self.tenure.as_mut().filter(|it| it.recovered) else { return };
         let (few, patience) = match turn.sight.phase {
             Phase::Storm => {
-                let few = tenure.calls.len() < CALL_COUNT_MAX && turn.chance.happens(120);
+                let few = tenure.calls.len() < CALL_COUNT_MAX && turn.chance.happens(80);
                 (few, Millis(turn.chance.between(1_500, 9_000)))
             }
             Phase::Probe => (tenure.calls.is_empty() && !turn.sight.all_served(CELL), Millis(15_000)),
