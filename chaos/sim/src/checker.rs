@@ -21,8 +21,9 @@ use crate::invariants::facts_are_there_once::{self, FactsAreThereOnce};
 use crate::invariants::one_effect::{self, OneEffect};
 use crate::invariants::one_reservation::{self, OneReservation};
 use crate::invariants::replicas_agree::{self, ReplicasAgree};
+use crate::invariants::routing_goes_on::{self, RoutingGoesOn};
 use crate::invariants::seconds_add_up::{self, SecondsAddUp};
-use crate::invariants::{Committed, becomes_usable, routing_goes_on, stale_epochs_are_void};
+use crate::invariants::{Committed, becomes_usable, stale_epochs_are_void};
 use crate::message::Kept;
 use crate::tally::Tally;
 use crate::trace::Trace;
@@ -70,6 +71,7 @@ struct Watch {
     epochs: EpochsRise,
     facts: FactsAreThereOnce,
     seconds: SecondsAddUp,
+    routing: RoutingGoesOn,
 }
 
 impl Checker {
@@ -103,7 +105,8 @@ impl Checker {
         (self.reference.applied.0, self.reference.machine.state_hash())
     }
 
-    pub(crate) fn issued(&mut self, command_id: CommandId, action: Action) {
+    pub(crate) fn issued(&mut self, now: Timestamp, command_id: CommandId, action: Action) {
+        self.watch.routing.issued(now, &command_id, &action);
         self.watch.issued.insert(command_id, action);
     }
 
@@ -147,7 +150,8 @@ impl Checker {
     }
 
     /// A client heard an answer.
-    pub(crate) fn acknowledged(&mut self, command_id: &CommandId, reply: &Reply) -> Checked {
+    pub(crate) fn acknowledged(&mut self, now: Timestamp, command_id: &CommandId, reply: &Reply) -> Checked {
+        self.watch.routing.acknowledged(now, command_id);
         self.kept.acknowledge(command_id, reply).map_err(of(acknowledged_is_kept::NAME))
     }
 
@@ -180,10 +184,10 @@ impl Checker {
         self.kept.end().map_err(of(acknowledged_is_kept::NAME))?;
         ReplicasAgree::end(self.reference(), voters).map_err(of(replicas_agree::NAME))?;
         becomes_usable::end(self.state()).map_err(of(becomes_usable::NAME))?;
-        let Watch { facts, seconds, .. } = &mut self.watch;
+        let Watch { facts, seconds, routing, .. } = &mut self.watch;
         seconds.end(facts.facts()).map_err(of(seconds_add_up::NAME))?;
         count_contacts(facts.history(), tally);
-        routing_goes_on::end(facts.history()).map_err(of(routing_goes_on::NAME))?;
+        routing.end(facts.history()).map_err(of(routing_goes_on::NAME))?;
         facts.end().map_err(of(facts_are_there_once::NAME))
     }
 

@@ -294,9 +294,11 @@ impl World {
             }
             Effect::Issued { command_id, action } => {
                 self.tally.one("commands issued");
-                self.checker.issued(command_id, action);
+                self.checker.issued(now, command_id, action);
             }
-            Effect::Acknowledged { command_id, reply } => self.checker.acknowledged(&command_id, &reply)?,
+            Effect::Acknowledged { command_id, reply } => {
+                self.checker.acknowledged(now, &command_id, &reply)?
+            }
             Effect::Bridged { contact_id, token } => {
                 self.tally.one("calls connected");
                 self.trace.say(now, format_args!("{contact_id} connected under {token}"));
