@@ -112,7 +112,7 @@ controller.quorum.request.timeout.ms=1000
 TEXT
         java -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$PWD/deploy/kafka-local/log4j2.properties" \
             -cp "$jars/*" kafka.tools.StorageTool format -t "$cluster" -c "$dir/$node/server.properties.new" >"$dir/$node/format.log" 2>&1 ||
-            stop "could not format the store of broker $node; see $dir/$node/format.log"
+            stop "could not format the store of broker $node: $(tail -n 3 "$dir/$node/format.log" | tr '\n' ' ')(all of it: $dir/$node/format.log)"
         mv "$dir/$node/server.properties.new" "$dir/$node/server.properties"
     done
 }

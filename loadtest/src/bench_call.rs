@@ -28,7 +28,7 @@ use self::report::{Around, Line};
 use self::usage::{Appends, Cpu};
 use crate::Failure;
 use crate::cluster::Trunkline;
-use crate::rig::{Broker, Brokers, Rig, Shape};
+use crate::rig::{self, Broker, Brokers, Rig, Shape};
 use crate::sipp::{Scenarios, Sipp, Start};
 
 const CALLER: &str = include_str!("../sipp/bench_caller.xml");
@@ -71,15 +71,13 @@ pub struct Options {
 pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
     tokio::select! {
         biased;
-        () = interrupted() => Err(Failure::new("interrupted")),
+        () = crate::interrupted() => Err(Failure::new("interrupted")),
         done = measured(&options, out) => done,
     }
 }
 
 async fn measured(options: &Options, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
-    if options.dir.exists() {
-        std::fs::remove_dir_all(&options.dir)?;
-    }
+    rig::clear(&options.dir)?;
     std::fs::create_dir_all(options.dir.join("data"))?;
     let dir = options.dir.canonicalize()?;
     let trunkline = Trunkline { program: options.program.clone(), data: dir.join("data") };
@@ -218,16 +216,6 @@ async fn stamping(dir: &Path) -> Result<Held, Failure> {
     let mut settings = OpenOptions::new().append(true).open(held.0.dir.join("server.properties"))?;
     writeln!(settings, "# Who measures wants the times of the appends.\n{}", records::STAMPS)?;
     Ok(held)
-}
-
-/// Ctrl-C or SIGTERM. Whatever runs is dropped, and with it every process.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 /// One line about the bench itself, on standard error, so that standard output holds figures alone.

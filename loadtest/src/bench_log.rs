@@ -69,28 +69,38 @@ struct Line<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Peer<'a> {
-    name: String,
-    version: &'a str,
+pub(crate) struct Peer<'a> {
+    pub name: String,
+    pub version: &'a str,
     #[serde(flatten)]
-    figures: Figures,
+    pub figures: Figures,
 }
 
 /// Of one round, or the median over all.
 #[derive(Debug, Clone, Copy, Serialize)]
-struct Figures {
-    per_s: u64,
-    p50_us: u64,
-    p99_us: u64,
-    max_us: u64,
+pub(crate) struct Figures {
+    pub per_s: u64,
+    pub p50_us: u64,
+    pub p99_us: u64,
+    pub max_us: u64,
 }
 
 /// Ours by the peer's.
 #[derive(Debug, Serialize)]
-struct Ratio {
+pub(crate) struct Ratio {
     per_s: f64,
     p50: f64,
     p99: f64,
+}
+
+impl Ratio {
+    pub(crate) fn new(ours: Figures, peers: Figures) -> Self {
+        Self {
+            per_s: ratio(ours.per_s, peers.per_s),
+            p50: ratio(ours.p50_us, peers.p50_us),
+            p99: ratio(ours.p99_us, peers.p99_us),
+        }
+    }
 }
 
 /// Measures in a fresh directory below `dir`, and writes one line of JSON a figure to `out`.
@@ -143,16 +153,11 @@ fn print(
     peer: Peer<'_>,
     machine: &str,
 ) -> io::Result<()> {
-    let figures = peer.figures;
     let line = Line {
         bench: "log",
         case,
         ours,
-        ratio: Ratio {
-            per_s: ratio(ours.per_s, figures.per_s),
-            p50: ratio(ours.p50_us, figures.p50_us),
-            p99: ratio(ours.p99_us, figures.p99_us),
-        },
+        ratio: Ratio::new(ours, peer.figures),
         peer,
         rounds: ROUNDS,
         payload_bytes: PAYLOAD_LEN,
@@ -219,16 +224,16 @@ async fn syncs(mut file: File, records: usize) -> Result<io::Result<Figures>, Be
 }
 
 /// From 1 µs to 100 s, to three digits.
-fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 100_000_000, 3)
         .expect("the bounds are in order and the digits at most five")
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn figures(latencies: &Histogram<u64>, records: u64, elapsed: Duration) -> Figures {
+pub(crate) fn figures(latencies: &Histogram<u64>, records: u64, elapsed: Duration) -> Figures {
     Figures {
         per_s: (records as f64 / elapsed.as_secs_f64()) as u64,
         p50_us: latencies.value_at_quantile(0.5),
@@ -238,7 +243,7 @@ fn figures(latencies: &Histogram<u64>, records: u64, elapsed: Duration) -> Figur
 }
 
 /// Of every figure by itself; the largest of the largest.
-fn medians(rounds: &[Figures]) -> Figures {
+pub(crate) fn medians(rounds: &[Figures]) -> Figures {
     let median = |figure: fn(&Figures) -> u64| {
         let mut values: Vec<u64> = rounds.iter().map(figure).collect();
         values.sort_unstable();
@@ -263,7 +268,7 @@ fn kernel() -> String {
 }
 
 /// Processors, memory and the file system under `dir`, as `2 × AMD EPYC 7B13, 23 GiB, ext4`.
-fn machine(dir: &Path) -> String {
+pub(crate) fn machine(dir: &Path) -> String {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let field = |file: &str, name: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();

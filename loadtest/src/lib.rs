@@ -2,10 +2,12 @@
 
 pub mod bench_call;
 pub mod bench_log;
+pub mod bench_raft;
 pub mod checks;
 pub mod cluster;
 pub mod ear;
 pub mod facts;
+pub mod floor;
 pub mod http;
 #[cfg(test)]
 mod pair_tests;
@@ -40,4 +42,19 @@ impl From<http::RestError> for Failure {
     fn from(error: http::RestError) -> Self {
         Self::new(error)
     }
+}
+
+/// Ctrl-C or SIGTERM. Whatever runs is dropped, and with it every process.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Processors, memory and the file system under `dir`, as `2 × AMD EPYC 7B13, 23 GiB, ext4`.
+pub fn machine(dir: &std::path::Path) -> String {
+    bench_log::machine(dir)
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use trunkline_loadtest::rig::{Rig, Shape};
-use trunkline_loadtest::{Failure, bench_call, bench_log, cluster, run, stage};
+use trunkline_loadtest::{Failure, bench_call, bench_log, bench_raft, cluster, run, stage};
 
 /// Load, recounts and measurements.
 #[derive(Debug, Parser)]
@@ -115,6 +115,8 @@ enum Bench {
     Log(LogArgs),
     /// A call's way from the queue to the agent's phone in a cluster of processes over Apache Kafka, and what it costs.
     Call(CallArgs),
+    /// Reservations of three voters, beside compare-and-swap of three members of etcd on the same disk.
+    Raft(RaftArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -130,6 +132,25 @@ struct CallArgs {
 async fn bench_call(args: CallArgs) -> Result<(), Failure> {
     let program = args.program.map_or_else(cluster::beside_us, Ok)?;
     bench_call::run(bench_call::Options { program, dir: args.dir }, &mut std::io::stdout()).await
+}
+
+#[derive(Debug, clap::Args)]
+struct RaftArgs {
+    /// Where data and logs go; emptied first.
+    #[arg(long, default_value = "target/bench-raft")]
+    dir: PathBuf,
+    /// The `trunkline` program; the one beside this one when absent.
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// The `etcd` program.
+    #[arg(long, default_value = "etcd")]
+    etcd: PathBuf,
+}
+
+async fn bench_raft(args: RaftArgs) -> Result<bool, Failure> {
+    let program = args.program.map_or_else(cluster::beside_us, Ok)?;
+    let options = bench_raft::Options { program, etcd: args.etcd, dir: args.dir };
+    bench_raft::run(options, &mut std::io::stdout()).await
 }
 
 #[derive(Debug, clap::Args)]
@@ -192,6 +213,11 @@ async fn main() -> ExitCode {
     match Command::parse() {
         Command::Bench(Bench::Log(args)) => ended(bench_log(args).await),
         Command::Bench(Bench::Call(args)) => ended(Box::pin(bench_call(args)).await),
+        Command::Bench(Bench::Raft(args)) => match Box::pin(bench_raft(args)).await {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(failure) => ended(Err(failure)),
+        },
         Command::Demo(args) => ended(match args.options() {
             Ok(options) => Box::pin(run::demo(options)).await,
             Err(failure) => Err(failure),

@@ -13,7 +13,7 @@ use crate::facts::History;
 use crate::http::{Rest, text};
 use crate::plan::{AGENTS, Intent, OPERATOR_KEY, Plan, PlannedCall, prompt_ms};
 use crate::recount::{AgentLog, CallerLog};
-use crate::rig::Shape;
+use crate::rig::{self, Shape};
 use crate::sipp::{self, Scenarios, Sipp, Start};
 
 /// What a run is made of.
@@ -74,9 +74,7 @@ impl Stage {
     pub async fn open(options: Options) -> Result<Self, Failure> {
         let greeting_ms = |prompt: &str| prompt_ms(&options.prompt_dir, prompt);
         let plan = Plan::new(options.seed, options.call_count, greeting_ms);
-        if options.dir.exists() {
-            std::fs::remove_dir_all(&options.dir)?;
-        }
+        rig::clear(&options.dir)?;
         std::fs::create_dir_all(&options.dir)?;
         let scenarios = Scenarios::write(&options.dir.canonicalize()?.join("scenarios"))?;
         let trunkline = Trunkline { program: options.program.clone(), data: options.dir.join("data") };

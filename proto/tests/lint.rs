@@ -261,8 +261,8 @@ fn every_rpc_has_a_request_and_a_response_of_its_own() {
 fn every_command_of_agent_state_carries_a_command_id() {
     let service = pool().get_service_by_name("trunkline.agent_state.v1.AgentStateService").unwrap();
     let mut findings = Findings::default();
-    for rpc in service.methods().filter(|it| !it.name().starts_with("List") && !it.name().starts_with("Get"))
-    {
+    let asks = |name: &str| ["List", "Get", "Watch"].iter().any(|verb| name.starts_with(verb));
+    for rpc in service.methods().filter(|it| !asks(it.name())) {
         let first = rpc.input().get_field(1);
         findings.check(first.is_some_and(|it| it.name() == "command_id"), || {
             format!("field 1 of {} is not command_id", rpc.input().full_name())

@@ -1,21 +1,23 @@
 //! The chaos suite: a cluster of processes takes calls, something dies, and every promise is checked afterwards.
 //!
 //! A *round* is one wave of calls with one fault in it ([`faults`]). Rounds follow each other on one cluster, so that what
-//! an earlier one broke and nobody noticed shows in a later one.
+//! an earlier one broke and nobody noticed shows in a later one. A round of the voters alone ([`raft`]) has a group of its
+//! own, and comes before them.
 
 mod faults;
 mod judge;
+mod raft;
 mod scene;
 mod wave;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use serde_json::json;
 use trunkline_loadtest::rig::Shape;
-use trunkline_loadtest::{Failure, cluster};
+use trunkline_loadtest::{Failure, cluster, interrupted};
 
 use crate::faults::{FAULTS, Fault};
 use crate::scene::Scene;
@@ -35,6 +37,9 @@ struct RunArgs {
     /// Which rounds: names as `list` has them, `all`, or `short` for those of `./dev test`.
     #[arg(required = true)]
     names: Vec<String>,
+    /// How often `raft-kill-leader` kills the leader.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    kills: u16,
     /// With `all`: begin no further round after so many minutes; and begin again from the first until then.
     #[arg(long)]
     minutes: Option<u64>,
@@ -62,6 +67,7 @@ impl RunArgs {
             match name.as_str() {
                 "all" => chosen.extend(FAULTS.iter()),
                 "short" => chosen.extend(FAULTS.iter().filter(|fault| fault.short)),
+                raft::NAME => {}
                 name => {
                     let fault = FAULTS.iter().find(|fault| fault.name == name);
                     chosen.push(fault.ok_or_else(|| {
@@ -72,6 +78,17 @@ impl RunArgs {
         }
         Ok(chosen)
     }
+
+    /// The round of the voters alone, when it is chosen.
+    fn raft(&self, program: &Path) -> Option<raft::Options> {
+        let chosen = |name: &String| ["all", raft::NAME].contains(&name.as_str());
+        self.names.iter().any(chosen).then(|| raft::Options {
+            program: program.to_owned(),
+            dir: raft::dir(&self.dir),
+            kill_count: usize::from(self.kills),
+            seed: self.seed,
+        })
+    }
 }
 
 #[tokio::main]
@@ -81,9 +98,10 @@ async fn main() -> ExitCode {
             for fault in FAULTS {
                 println!("{:<28} {}{}", fault.name, fault.what, if fault.short { " (short)" } else { "" });
             }
+            println!("{:<28} {}", raft::NAME, raft::WHAT);
             ExitCode::SUCCESS
         }
-        Command::Run(args) => match run(args).await {
+        Command::Run(args) => match Box::pin(run(args)).await {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
             Err(failure) => {
@@ -98,19 +116,70 @@ async fn main() -> ExitCode {
 async fn run(args: RunArgs) -> Result<bool, Failure> {
     let faults = args.faults()?;
     let program = args.program.clone().map_or_else(cluster::beside_us, Ok)?;
+    let mut rows = Vec::new();
+    if let Some(options) = args.raft(&program) {
+        let outcome = tokio::select! {
+            biased;
+            () = interrupted() => return Err(Failure::new("interrupted")),
+            outcome = Box::pin(raft::kill_leader(&options)) => outcome?,
+        };
+        println!("{}", outcome.json());
+        let failed: Vec<String> =
+            outcome.failed.iter().map(|(promise, found)| format!("{promise}: {found}")).collect();
+        rows.push(Row::of_voters(raft::NAME, outcome.seconds, outcome.asked_count, &failed));
+    }
+    if !faults.is_empty() {
+        calls(&args, &faults, &program, &mut rows).await?;
+    }
+    println!("{}", judge::HEAD);
+    rows.iter().for_each(|row| println!("{}", row.text));
+    let good = rows.iter().filter(|row| row.passed).count();
+    let bad = rows.len() - good;
+    println!(
+        "{}",
+        json!({"chaos": if bad == 0 { "pass" } else { "fail" }, "rounds": rows.len(), "failed": bad, "seed": args.seed})
+    );
+    println!("{good} passed, {bad} failed");
+    Ok(bad == 0)
+}
+
+/// A row of the table under [`judge::HEAD`].
+struct Row {
+    passed: bool,
+    text: String,
+}
+
+impl Row {
+    /// Of a round without calls: of what was asked instead.
+    fn of_voters(name: &str, seconds: u64, asked_count: usize, failed: &[String]) -> Self {
+        let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
+        let (none, failed_text) = ("-", failed.join("; "));
+        let text = format!(
+            "{name:<28} {seconds:>7} {asked_count:>6} {none:>6} {none:>11} {verdict:>8}  {failed_text}"
+        );
+        Self { passed: failed.is_empty(), text: text.trim_end().to_owned() }
+    }
+}
+
+/// The rounds under calls, on one cluster.
+async fn calls(
+    args: &RunArgs,
+    faults: &[&'static Fault],
+    program: &Path,
+    rows: &mut Vec<Row>,
+) -> Result<(), Failure> {
     let brokers = if args.brokers == "3" { 3 } else { 1 };
     let shape = Shape { brokers, ..Shape::default() };
     let mut scene = tokio::select! {
         biased;
         () = interrupted() => return Err(Failure::new("interrupted")),
-        scene = Scene::open(&args.dir, &program, shape, args.seed) => scene?,
+        scene = Scene::open(&args.dir, program, shape, args.seed) => scene?,
     };
     let began = Instant::now();
     let limit = args.minutes.map(|minutes| Duration::from_secs(60 * minutes));
     let over = || limit.is_some_and(|limit| began.elapsed() >= limit);
-    let mut rows = Vec::new();
     'rounds: loop {
-        for fault in &faults {
+        for fault in faults {
             if over() {
                 break 'rounds;
             }
@@ -120,35 +189,11 @@ async fn run(args: RunArgs) -> Result<bool, Failure> {
                 outcome = Box::pin(scene.round(fault)) => outcome?,
             };
             println!("{}", outcome.json());
-            rows.push(outcome.row());
+            rows.push(Row { passed: outcome.passed(), text: outcome.row() });
         }
         if limit.is_none() {
             break;
         }
     }
-    println!("{:<28} {:>7} {:>6} {:>8}  failed", "round", "seconds", "calls", "verdict");
-    let mut good = 0;
-    for (name, seconds, calls, failed) in &rows {
-        let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
-        good += usize::from(failed.is_empty());
-        println!("{name:<28} {seconds:>7} {calls:>6} {verdict:>8}  {}", failed.join("; "));
-    }
-    let bad = rows.len() - good;
-    println!(
-        "{}",
-        json!({"chaos": if bad == 0 { "pass" } else { "fail" }, "rounds": rows.len(), "failed": bad, "seed": args.seed})
-    );
-    println!("{good} passed, {bad} failed");
-    scene.close(args.keep).await?;
-    Ok(bad == 0)
-}
-
-/// Ctrl-C or SIGTERM. Whatever runs is dropped, and with it every child process.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    scene.close(args.keep).await
 }

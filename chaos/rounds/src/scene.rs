@@ -8,7 +8,7 @@ use trunkline_loadtest::Failure;
 use trunkline_loadtest::cluster::Trunkline;
 use trunkline_loadtest::http::{Rest, list, text};
 use trunkline_loadtest::plan::{AGENTS, OPERATOR_KEY};
-use trunkline_loadtest::rig::{Rig, Shape};
+use trunkline_loadtest::rig::{self, Rig, Shape};
 use trunkline_loadtest::sipp::{Scenarios, Sipp};
 use trunkline_loadtest::stage::{agent_does, phone};
 
@@ -50,9 +50,7 @@ impl Scene {
     /// # Errors
     /// When any of it fails; the message says what, and where to look.
     pub async fn open(dir: &Path, program: &Path, shape: Shape, seed: u64) -> Result<Self, Failure> {
-        if dir.exists() {
-            std::fs::remove_dir_all(dir)?;
-        }
+        rig::clear(dir)?;
         std::fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
         let scenarios = Scenarios::write(&dir.join("scenarios"))?;

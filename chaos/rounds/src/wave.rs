@@ -43,10 +43,11 @@ impl Call {
         finals.filter_map(|it| it.status).find(|status| *status >= 200)
     }
 
-    /// The longest time without a packet between the first and the last one heard, in ms, and when it began.
-    pub fn longest_gap(&self) -> (i64, i64) {
-        let gaps = self.heard_at.windows(2).map(|pair| (pair[1] - pair[0], pair[0]));
-        gaps.max().unwrap_or((0, 0))
+    /// The longest time without a packet between the first and the last one heard, in ms, and when it began; of those that
+    /// were not over at an instant.
+    pub fn longest_gap(&self, since: i64) -> (i64, i64) {
+        let gaps = self.heard_at.windows(2).filter(|pair| pair[1] >= since);
+        gaps.map(|pair| (pair[1] - pair[0], pair[0])).max().unwrap_or((0, 0))
     }
 }
 
@@ -189,7 +190,7 @@ impl Caller {
 }
 
 /// SplitMix64's finish: the same everywhere.
-fn mix(seed: u64) -> u64 {
+pub(crate) fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -36,14 +36,21 @@ async fn notes(log: &SharedLog) -> Vec<String> {
     found
 }
 
-/// Appends in bursts until one fails; gives what was acknowledged before it.
+/// Appends in bursts until one fails; gives what was acknowledged before it. What fails may do so before the burst has
+/// been handed over: the rest of it is then refused.
 async fn fill(writer: &mut FactWriter<Note>, from: u64) -> Vec<String> {
     let (mut acknowledged, mut next) = (Vec::new(), from);
     loop {
         let texts: Vec<_> = (next..next + 7).map(text).collect();
         next += 7;
-        let tickets: Vec<_> =
-            texts.iter().map(|text| writer.append(&note(writer.epoch().0, text)).unwrap()).collect();
+        let (mut tickets, mut refused) = (Vec::new(), None);
+        for text in &texts {
+            match writer.append(&note(writer.epoch().0, text)) {
+                Ok(ticket) if refused.is_none() => tickets.push(ticket),
+                Ok(_) => panic!("taken behind a refused one"),
+                Err(error) => refused = Some(error),
+            }
+        }
         let mut failed = false;
         for (text, ticket) in texts.into_iter().zip(tickets) {
             match ticket.await {
@@ -56,6 +63,10 @@ async fn fill(writer: &mut FactWriter<Note>, from: u64) -> Vec<String> {
                     failed = true;
                 }
             }
+        }
+        if let Some(error) = refused {
+            assert_eq!(error, LogError::Interrupted { log: LOG, cell: CELL, lane: "a".to_owned() });
+            assert!(failed, "refused, and nothing had failed");
         }
         if failed {
             return acknowledged;

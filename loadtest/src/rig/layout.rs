@@ -12,11 +12,11 @@ const FIRST_PORT: u16 = 10_200;
 const LAST_PORT: u16 = 19_800;
 
 /// Free ports, one after the other.
-struct Ports(u16);
+pub(crate) struct Ports(u16);
 
 impl Ports {
     /// Begins somewhere else in each process, so that two rigs rarely ask for the same.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let span = u32::from(LAST_PORT - FIRST_PORT);
         let start = std::process::id().wrapping_mul(97) % span;
         Self(FIRST_PORT + u16::try_from(start).unwrap_or(0))
@@ -33,7 +33,8 @@ impl Ports {
         Err(Failure::new(format!("no port from {FIRST_PORT} to {LAST_PORT} is free")))
     }
 
-    fn address(&mut self) -> Result<String, Failure> {
+    /// The next, with the address of loopback before it.
+    pub(crate) fn address(&mut self) -> Result<String, Failure> {
         Ok(format!("127.0.0.1:{}", self.next()?))
     }
 }
@@ -102,7 +103,7 @@ pub(super) fn lay_out(
 }
 
 /// What a process has for itself.
-fn own_settings(process: &Process, voters: &[String]) -> Vec<String> {
+pub(super) fn own_settings(process: &Process, voters: &[String]) -> Vec<String> {
     let mut settings = vec![format!("process.ops_listen={}", process.ops)];
     if !process.grpc.is_empty() {
         settings.push(format!("listen.{}={}", process.service.replace('-', "_"), process.grpc));

@@ -13,6 +13,7 @@
 mod brokers;
 mod layout;
 mod process;
+mod voters;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use self::brokers::{Broker, Brokers};
+pub(crate) use self::layout::Ports;
+pub(crate) use self::process::cpu_ms;
 pub use self::process::{Process, State};
+pub use self::voters::Voters;
 
 use crate::Failure;
 use crate::http::Rest;
@@ -68,6 +72,23 @@ pub struct Rig {
     pub processes: Vec<Process>,
     /// The brokers.
     pub brokers: Brokers,
+}
+
+/// Empties the directory that holds a rig in `data`, for another one.
+///
+/// # Errors
+/// When a process of that rig runs: without its directory nobody would find it again.
+pub fn clear(dir: &Path) -> Result<(), Failure> {
+    if let Ok(rig) = Rig::open(&dir.join("data"))
+        && let Some((process, pid)) = rig.processes.iter().find_map(|it| Some((&it.name, it.pid()?)))
+    {
+        let dir = dir.display();
+        return Err(Failure::new(format!("{dir} is in use: {process} of its cluster runs as process {pid}")));
+    }
+    if dir.exists() {
+        std::fs::remove_dir_all(dir)?;
+    }
+    Ok(())
 }
 
 impl Rig {

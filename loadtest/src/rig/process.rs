@@ -78,9 +78,12 @@ impl fmt::Display for State {
 pub(super) fn runs_with(pid: i32, word: &str) -> bool {
     let Ok(words) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
     if words.is_empty() {
-        // Between fork and the new program's first step there are no words yet; a dead child has none any more.
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        return stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'));
+        // Between fork and the new program's first step there are no words yet; a dead child has none any more, and one
+        // that dies loses them before it lets go of its files and ports. It is dead when its last thread is.
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+        let stats = threads.flatten().filter_map(|it| std::fs::read_to_string(it.path().join("stat")).ok());
+        let mut states = stats.filter_map(|stat| stat.rsplit_once(')')?.1.trim_start().chars().next());
+        return states.any(|state| !matches!(state, 'Z' | 'X'));
     }
     words.split(|byte| *byte == 0).any(|it| it == word.as_bytes())
 }
@@ -197,7 +200,10 @@ impl Process {
     /// # Errors
     /// When it does not run.
     pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
-        let failed = || Failure::new(format!("{} does not run", self.name));
+        let failed = || {
+            let (name, log, words) = (&self.name, self.log(), self.last_words());
+            Failure::new(format!("{name} does not run; the last line of {} is: {words}", log.display()))
+        };
         let pid = self.pid().and_then(Pid::from_raw).ok_or_else(failed)?;
         kill_process(pid, signal)
             .map_err(|error| Failure::new(format!("could not signal {}: {error}", self.name)))
@@ -209,10 +215,15 @@ impl Process {
     /// When it does not run.
     pub async fn kill(&self) -> Result<(), Failure> {
         self.signal(Signal::KILL)?;
+        self.gone().await;
+        Ok(())
+    }
+
+    /// Waits until it is gone.
+    pub async fn gone(&self) {
         while self.pid().is_some() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok(())
     }
 
     /// SIGTERM, and waits for its end. Gives its exit code, 0 when another program started it or it did not run, and
@@ -242,10 +253,15 @@ impl Process {
 
     /// CPU time it has used, user and system, in ms.
     pub fn cpu_ms(&self) -> Option<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?)).ok()?;
-        // Behind the name in parentheses: state is field 3, utime 14, stime 15, in ticks of 10 ms (proc(5)).
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-        Some(ticks * 10)
+        cpu_ms(self.pid()?)
     }
+}
+
+/// CPU time that a process has used, user and system, in ms; `None` when it does not run.
+pub(crate) fn cpu_ms(pid: impl fmt::Display) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Behind the name in parentheses: state is field 3, utime 14, stime 15, in ticks of 10 ms (proc(5)).
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(ticks * 10)
 }

@@ -11,6 +11,7 @@ mod outbox;
 pub mod raft;
 mod service;
 pub mod store;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -36,6 +37,8 @@ use crate::store::{Store, StoreError};
 
 /// Entries a follower may lag behind what it has in its log and still be called ready.
 const LAG_MAX: u64 = 1_000;
+/// How large the state database is on disk, in bytes, as of the last snapshot.
+const STATE_BYTES: &str = "trunkline.agent_state.state.bytes";
 /// The pause between attempts to find the other voters.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -118,6 +121,7 @@ pub async fn run_by(
         mint: platform.mint.clone(),
         telemetry: platform.telemetry.clone(),
         cell_count: platform.log.cell_count(),
+        shutdown: shutdown.clone(),
     };
     let service = AgentStateServiceServer::new(service);
     let routes = Routes::new(service).add_service(consensus.server().into_service());
@@ -201,6 +205,7 @@ async fn watch(
         let standing = consensus.standing();
         telemetry.gauge(names::RAFT_TERM, &[]).set(standing.term.cast_signed());
         telemetry.gauge(names::RAFT_APPLIED_INDEX, &[]).set(standing.applied_index.cast_signed());
+        telemetry.gauge(STATE_BYTES, &[]).set(consensus.machine().state_bytes().cast_signed());
         let lag = standing.last_index.saturating_sub(standing.applied_index);
         match &standing.leader {
             Leader::Me { .. } => match &permitted {

@@ -1,8 +1,10 @@
 //! The gRPC service: every command goes through the door, then through Raft.
 
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
-use trunkline_domain::agent_state::{Activity, Agent, Done, Presence};
+use trunkline_domain::agent_state::{Activity, Agent, Done, Presence, State};
 use trunkline_domain::vocabulary::AgentId;
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::agent_state_service_server::AgentStateService;
@@ -10,10 +12,12 @@ use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
 use trunkline_runtime::agent_state_client::{LEADER_KEY, OVERLOADED};
 use trunkline_runtime::grpc::{RejectionKind, status_of};
 use trunkline_runtime::mint::Mint;
+use trunkline_runtime::shutdown::Shutdown;
 use trunkline_runtime::telemetry::{Telemetry, extract, names};
 
 use crate::door;
 use crate::raft::{Consensus, Leader, ProposeError};
+use crate::watch;
 
 /// Answers for the leader; a follower says who leads.
 pub struct Service {
@@ -25,6 +29,8 @@ pub struct Service {
     pub telemetry: Telemetry,
     /// How many cells the logs have.
     pub cell_count: u32,
+    /// Ends the streams.
+    pub shutdown: Shutdown,
 }
 
 impl Service {
@@ -63,7 +69,7 @@ impl Service {
 }
 
 /// The status of a command that got no reply.
-fn unanswered(error: &ProposeError) -> Status {
+pub(crate) fn unanswered(error: &ProposeError) -> Status {
     match error {
         ProposeError::NotLeader { leader } => {
             let mut status =
@@ -155,12 +161,23 @@ impl AgentStateService for Service {
         self.consensus.linearizable().await.map_err(|error| unanswered(&error))?;
         let view = self.consensus.machine().view();
         let state = view.machine.state();
-        let known = state.agents.values().map(agent_view);
-        let strangers = state.roster.agents.keys().filter(|agent_id| !state.agents.contains_key(*agent_id));
-        let mut agents: Vec<_> = known.chain(strangers.map(never_seen)).collect();
-        agents.sort_by(|one, other| one.agent_id.cmp(&other.agent_id));
+        let agents = all_agents(state);
         let raft_index = view.last_applied.map_or(0, |log_id| log_id.index);
         Ok(Response::new(api::ListAgentsResponse { agents, raft_index }))
+    }
+
+    type WatchAgentsStream = BoxStream<'static, Result<api::WatchAgentsResponse, Status>>;
+
+    async fn watch_agents(
+        &self,
+        request: Request<api::WatchAgentsRequest>,
+    ) -> Result<Response<Self::WatchAgentsStream>, Status> {
+        let request = request.into_inner();
+        if let (Leader::Other { address }, false) = (self.consensus.standing().leader, request.stale_ok) {
+            return Err(unanswered(&ProposeError::NotLeader { leader: address }));
+        }
+        let messages = watch::watch(&self.consensus, &self.shutdown, &request);
+        Ok(Response::new(messages.boxed()))
     }
 
     async fn register_device(
@@ -240,7 +257,16 @@ impl AgentStateService for Service {
     }
 }
 
-fn agent_view(agent: &Agent) -> api::AgentView {
+/// Every agent, by id: those of the roster, and those that were.
+pub(crate) fn all_agents(state: &State) -> Vec<api::AgentView> {
+    let known = state.agents.values().map(agent_view);
+    let strangers = state.roster.agents.keys().filter(|agent_id| !state.agents.contains_key(*agent_id));
+    let mut agents: Vec<_> = known.chain(strangers.map(never_seen)).collect();
+    agents.sort_by(|one, other| one.agent_id.cmp(&other.agent_id));
+    agents
+}
+
+pub(crate) fn agent_view(agent: &Agent) -> api::AgentView {
     let activity = match agent.activity() {
         Activity::SignedOut => api::AgentActivity::SignedOut,
         Activity::NotReady => api::AgentActivity::NotReady,
@@ -267,7 +293,7 @@ fn agent_view(agent: &Agent) -> api::AgentView {
 }
 
 /// Of the roster, and nothing was ever heard of it.
-fn never_seen(agent_id: &AgentId) -> api::AgentView {
+pub(crate) fn never_seen(agent_id: &AgentId) -> api::AgentView {
     api::AgentView {
         agent_id: agent_id.to_string(),
         activity: api::AgentActivity::SignedOut.into(),

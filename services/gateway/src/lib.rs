@@ -7,6 +7,7 @@
 //! is the same 404.
 
 mod codec;
+mod events;
 mod keys;
 mod openapi;
 mod page;
@@ -98,6 +99,8 @@ struct Gateway {
     following: Component,
     platform: Platform,
     receive_time_max: Duration,
+    /// Ends the streams.
+    shutdown: Shutdown,
 }
 
 /// Serves on an open socket until shutdown begins, then finishes the requests under way.
@@ -136,6 +139,7 @@ pub async fn run(
         keys,
         following,
         receive_time_max: Duration::from_millis(config.receive_ms_max),
+        shutdown: shutdown.clone(),
         platform,
     });
     server::serve(&config, listener, router(gateway), &shutdown).await.map_err(GatewayError::Listen)

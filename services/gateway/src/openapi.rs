@@ -120,6 +120,7 @@ impl Writer {
             "description": "What went wrong.",
             "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
         });
+        let kind = if route.streams() { "text/event-stream" } else { "application/json" };
         let mut operation = json!({
             "operationId": rpc.name(),
             "tags": [route.service.name()],
@@ -129,7 +130,7 @@ impl Writer {
             "responses": {
                 "200": {
                     "description": self.comment(rpc.output().parent_file().name(), rpc.output().path()),
-                    "content": { "application/json": { "schema": self.reference(&rpc.output()) } },
+                    "content": { kind: { "schema": self.reference(&rpc.output()) } },
                 },
                 "default": problem,
             },

@@ -27,6 +27,7 @@ pub(crate) fn grpc(headers: &HeaderMap) -> bool {
 pub(crate) async fn handle(gateway: &Gateway, request: Request<Body>, span: &Span) -> Response {
     let answer = match admitted(gateway, &request) {
         Err(status) => status.into_http::<tonic::body::Body>(),
+        Ok((caller, route)) if route.streams() => stream(gateway, request, &caller, route, span).await,
         Ok((caller, route)) => {
             span.set(attribute::HTTP_ROUTE, &route.template);
             let call = tower::service_fn(|request: tonic::Request<DynamicMessage>| async {
@@ -48,6 +49,32 @@ pub(crate) async fn handle(gateway: &Gateway, request: Request<Body>, span: &Spa
         }
     };
     answer.map(Body::new)
+}
+
+/// The same for an RPC that answers with a stream: only the beginning has a deadline.
+async fn stream(
+    gateway: &Gateway,
+    request: Request<Body>,
+    caller: &Caller,
+    route: &Route,
+    span: &Span,
+) -> http::Response<tonic::body::Body> {
+    span.set(attribute::HTTP_ROUTE, &route.template);
+    let call = tower::service_fn(|request: tonic::Request<DynamicMessage>| async {
+        let message = request.into_inner();
+        if !may_ask(caller, route, &message) {
+            return Err(nothing());
+        }
+        let opened = gateway.upstreams.open(route, message, &span.traceparent()).await;
+        opened.map(tonic::Response::new).map_err(|status| outward(route, status))
+    });
+    let mut server =
+        Grpc::new(DynamicCodec::decoding(route.rpc.input())).max_decoding_message_size(BODY_BYTES_MAX);
+    let time_max = gateway.receive_time_max + gateway.upstreams.time_max();
+    match tokio::time::timeout(time_max, server.server_streaming(call, request)).await {
+        Ok(response) => response,
+        Err(_) => Status::deadline_exceeded("the message did not arrive in time").into_http(),
+    }
 }
 
 /// Who asks for which RPC. What is not there and what a company's key may never use look the same.

@@ -81,8 +81,9 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// As JSON.
+    pub(crate) fn json(&self) -> String {
         let title = self.status.canonical_reason().unwrap_or("Problem");
         let body = json!({
             "type": "about:blank",
@@ -91,7 +92,13 @@ impl IntoResponse for Problem {
             "detail": self.detail,
             "reason": self.reason,
         });
-        let mut response = (self.status, body.to_string()).into_response();
+        body.to_string()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.json()).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {

@@ -16,7 +16,7 @@ use trunkline_runtime::telemetry::{Span, TRACEPARENT, Traceparent};
 use crate::keys::Caller;
 use crate::problem::Problem;
 use crate::surface::{Body as BodyRule, Bound, Found, Route};
-use crate::{BODY_BYTES_MAX, Gateway, passthrough, transcode};
+use crate::{BODY_BYTES_MAX, Gateway, events, passthrough, transcode};
 
 /// The document of what can be called. Needs no key: it says nothing about anybody.
 pub(crate) async fn openapi(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
@@ -67,7 +67,7 @@ pub(crate) async fn handle(State(gateway): State<Arc<Gateway>>, request: Request
     response
 }
 
-async fn rest(gateway: &Gateway, request: Request<Body>, span: &Span) -> Result<Response, Problem> {
+async fn rest(gateway: &Arc<Gateway>, request: Request<Body>, span: &Span) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let caller = gateway.caller(&head.headers)?;
     let (route, bound) = match gateway.surface.find(&head.method, head.uri.path()) {
@@ -83,8 +83,14 @@ async fn rest(gateway: &Gateway, request: Request<Body>, span: &Span) -> Result<
         BodyRule::None => Bytes::new(),
         BodyRule::Whole | BodyRule::Field(_) => receive(gateway, &head.headers, body).await?,
     };
-    let message = transcode::request(route, &bound, head.uri.query().unwrap_or_default(), &body)?;
+    let mut message = transcode::request(route, &bound, head.uri.query().unwrap_or_default(), &body)?;
     let service = route.service.name();
+    if route.streams() {
+        events::resume(&mut message, &head.headers)?;
+        let opened = gateway.upstreams.open(route, message, &span.traceparent()).await;
+        let messages = opened.map_err(|status| Problem::of(service, &status))?;
+        return Ok(events::response(gateway, route, messages));
+    }
     let answer = gateway.upstreams.call(route, message, &span.traceparent()).await;
     let answer = answer.map_err(|status| Problem::of(service, &status))?;
     let text = transcode::json(&answer).map_err(|error| {

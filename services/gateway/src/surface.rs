@@ -184,8 +184,11 @@ impl Route {
         else {
             return Err("the annotation names no method and path".to_owned());
         };
-        if rpc.is_client_streaming() || rpc.is_server_streaming() {
-            return Err("streams have no mapping here".to_owned());
+        if rpc.is_client_streaming() {
+            return Err("streams of requests have no mapping here".to_owned());
+        }
+        if rpc.is_server_streaming() && method != Method::GET {
+            return Err("a stream of answers is asked for by GET".to_owned());
         }
         for unsupported in ["additional_bindings", "response_body", "custom"] {
             if rule.has_field_by_name(unsupported) {
@@ -218,6 +221,11 @@ impl Route {
             ),
         };
         Ok(Self { method, rpc: rpc.clone(), service, body, parts, verb, template })
+    }
+
+    /// Whether it answers with a stream: server-sent events over REST.
+    pub(crate) fn streams(&self) -> bool {
+        self.rpc.is_server_streaming()
     }
 
     /// Whether a company's key may use it, for its own company.

@@ -8,7 +8,7 @@ use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value};
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use trunkline_runtime::agent_state_client::AgentStateClient;
 use trunkline_runtime::grpc::{self, MESSAGE_BYTES_MAX};
 use trunkline_runtime::mint::Mint;
@@ -119,6 +119,35 @@ impl Upstreams {
         }
     }
 
+    /// Opens the stream of a route; only its beginning has a deadline.
+    ///
+    /// # Errors
+    /// As of [`Upstreams::call`].
+    pub(crate) async fn open(
+        &self,
+        route: &Route,
+        message: DynamicMessage,
+        traceparent: &str,
+    ) -> Result<Streaming<DynamicMessage>, Status> {
+        let path = format!("/{}/{}", route.rpc.parent_service().full_name(), route.rpc.name());
+        let path = PathAndQuery::try_from(path).map_err(|error| Status::internal(error.to_string()))?;
+        let attempt = |channel: Channel, _: Duration| {
+            let mut request = Request::new(message.clone());
+            telemetry::inject(&mut request, traceparent);
+            streaming(channel, request, path.clone(), DynamicCodec::decoding(route.rpc.output()))
+        };
+        let opened = async {
+            match self.services.get(&route.service) {
+                Some(replicas) => replicas.ask(attempt, self.time_max).await,
+                None => self.agent_state.follow(attempt).await,
+            }
+        };
+        match tokio::time::timeout(self.time_max, opened).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Status::deadline_exceeded("no answer in time")),
+        }
+    }
+
     /// How long a call may take.
     pub(crate) fn time_max(&self) -> Duration {
         self.time_max
@@ -131,6 +160,17 @@ impl Upstreams {
             message.set_field(&field, Value::String(self.mint.command().to_string()));
         }
     }
+}
+
+async fn streaming(
+    channel: Channel,
+    request: Request<DynamicMessage>,
+    path: PathAndQuery,
+    codec: DynamicCodec,
+) -> Result<Response<Streaming<DynamicMessage>>, Status> {
+    let mut client = Grpc::new(channel).max_decoding_message_size(4 * MESSAGE_BYTES_MAX);
+    client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    client.server_streaming(request, path, codec).await
 }
 
 async fn unary(

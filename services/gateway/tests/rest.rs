@@ -243,3 +243,32 @@ async fn a_gateway_that_cannot_know_the_keys_says_so_and_lets_nobody_in() {
     assert!(!scene.health.ready());
     assert!(scene.shutdown.drained(PATIENCE).await.is_empty());
 }
+
+#[tokio::test]
+async fn a_stream_of_changes_comes_as_events_that_can_be_resumed() {
+    let scene = Scene::new().await;
+    let watch = |headers: &str| {
+        let head = format!("GET /v1/agents:watch HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n");
+        let scene = &scene;
+        async move { scene.raw(&head).await }
+    };
+    let key = format!("authorization: Bearer {OPERATOR}\r\n");
+    let answer = watch(&key).await;
+    assert_eq!((answer.status, answer.headers["content-type"].as_str()), (200, "text/event-stream"));
+    assert_eq!(scene.asked.last(), "watch 0 false");
+    let body = answer.body;
+    let ids: Vec<&str> = body.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    assert_eq!(ids, ["7", "9"], "what is not complete cannot be resumed from: {body}");
+    assert_eq!(body.matches("data: {").count(), 4, "{body}");
+    assert!(body.contains("event: problem"), "{body}");
+    assert!(body.contains("agent-state does not answer now"), "{body}");
+
+    watch(&format!("{key}last-event-id: 7\r\n")).await;
+    assert_eq!(scene.asked.last(), "watch 7 false");
+    let again = watch(&format!("{key}last-event-id: soon\r\n")).await;
+    assert_eq!(again.problem(), (400, "INVALID_ARGUMENT".to_owned()));
+    // It is the operator's: for a company there is nothing.
+    let company = format!("authorization: Bearer {AURORA}\r\n");
+    assert_eq!(watch(&company).await.problem(), (404, "NOT_FOUND".to_owned()));
+    assert_eq!(watch("").await.problem(), (401, "UNAUTHENTICATED".to_owned()));
+}

@@ -123,6 +123,15 @@ macro_rules! fake {
     ($($method:ident $request:ident $response:ident;)*) => {
         #[tonic::async_trait]
         impl AgentStateService for Fake {
+            type WatchAgentsStream = tonic::codegen::BoxStream<WatchAgentsResponse>;
+
+            async fn watch_agents(
+                &self,
+                _: Request<WatchAgentsRequest>,
+            ) -> Result<Response<Self::WatchAgentsStream>, Status> {
+                Err(Status::unimplemented("nobody watches here"))
+            }
+
             async fn acquire_lease(
                 &self,
                 request: Request<AcquireLeaseRequest>,

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::RaftStateMachine;
@@ -10,7 +11,9 @@ use tokio::sync::watch;
 use trunkline_domain::agent_state::Machine;
 use trunkline_runtime::error_chain;
 
+use super::disk::SharedDisk;
 use super::failure::Failure;
+use super::feed::Feed;
 use super::snapshot;
 use super::state_db::{Meta, StateDb};
 use super::{StoreError, rows};
@@ -27,6 +30,9 @@ pub struct MachineStore(Arc<Shared>);
 struct Shared {
     view: Mutex<View>,
     db: Mutex<StateDb>,
+    /// Of the database on disk, in bytes, when it was last looked at.
+    state_bytes: AtomicU64,
+    disk: SharedDisk,
     snapshots: PathBuf,
     quarantine: PathBuf,
     applied: watch::Sender<u64>,
@@ -41,19 +47,23 @@ pub struct View {
     pub last_applied: Option<LogId>,
     /// Who belongs to the cluster, as of that entry.
     pub membership: StoredMembership,
+    /// Which agents changed lately.
+    pub feed: Feed,
 }
 
 impl MachineStore {
     pub(super) fn new(
         view: View,
         db: StateDb,
+        disk: SharedDisk,
         snapshots: PathBuf,
         quarantine: PathBuf,
         failure: Failure,
     ) -> Self {
         let (applied, _) = watch::channel(view.last_applied.map_or(0, |log_id| log_id.index));
+        let state_bytes = AtomicU64::new(db.size_on_disk());
         let (view, db) = (Mutex::new(view), Mutex::new(db));
-        Self(Arc::new(Shared { view, db, snapshots, quarantine, applied, failure }))
+        Self(Arc::new(Shared { view, db, state_bytes, disk, snapshots, quarantine, applied, failure }))
     }
 
     /// The state now. Held for a moment only: nothing is applied meanwhile.
@@ -66,24 +76,32 @@ impl MachineStore {
         self.0.applied.subscribe()
     }
 
+    /// How large the state database is on disk, in bytes: as of the last snapshot, or since it was opened.
+    pub fn state_bytes(&self) -> u64 {
+        self.0.state_bytes.load(Ordering::Relaxed)
+    }
+
     /// Writes the present state as a snapshot file, durable when this returns.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub(super) fn write_snapshot(&self) -> Result<(SnapshotMeta, Vec<u8>), StoreError> {
-        let (meta, state) = {
+        let (last_log_id, last_membership, state) = {
             let view = self.view();
-            let last_log_id = view.last_applied;
-            let snapshot_id = match last_log_id {
-                Some(it) => format!("{}-{}-{}", it.leader_id.term, it.leader_id.node_id, it.index),
-                None => "0-0-0".to_owned(),
-            };
-            let last_membership = view.membership.clone();
-            let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id };
-            (meta, view.machine.state().clone())
+            (view.last_applied, view.membership.clone(), view.machine.state().clone())
         };
         let bytes = snapshot::encode_state(&state);
-        snapshot::write(&self.0.snapshots, &meta, &bytes)?;
+        let snapshot_id = snapshot::id(last_log_id, &bytes);
+        let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id };
+        snapshot::write(&*self.0.disk, &self.0.snapshots, &meta, &bytes)?;
+        let state_bytes = self.db().size_on_disk();
+        self.0.state_bytes.store(state_bytes, Ordering::Relaxed);
+        if state_bytes > StateDb::bytes_max(bytes.len()) {
+            tracing::warn!(
+                state_bytes,
+                "state database is far larger than the state; the next start rebuilds it"
+            );
+        }
         Ok((meta, bytes))
     }
 
@@ -137,12 +155,17 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
             answers.push(Applied(replies));
         }
         let touched = view.machine.take_touched();
+        let index = view.last_applied.map_or(0, |log_id| log_id.index);
+        if touched.roster {
+            view.feed.forget(index);
+        } else {
+            view.feed.note(index, touched.agents.iter().cloned());
+        }
         let changes = rows::changes(view.machine.state(), &touched);
         let meta = Meta { last_applied: view.last_applied, membership: view.membership.clone() };
         self.db()
             .write(changes, &meta)
             .map_err(|error| StorageIOError::write_state_machine(self.fail(error)))?;
-        let index = view.last_applied.map_or(0, |log_id| log_id.index);
         drop(view);
         self.0.applied.send_replace(index);
         Ok(answers)
@@ -164,21 +187,26 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
         let failed =
             |error: StoreError| StorageIOError::write_snapshot(Some(meta.signature()), self.fail(error));
         let bytes = snapshot.into_inner();
+        if !snapshot::fits(meta, &bytes) {
+            return Err(failed(StoreError::SnapshotChanged { snapshot_id: meta.snapshot_id.clone() }).into());
+        }
         let state = snapshot::decode_state(&bytes).map_err(|error| failed(error.into()))?;
-        snapshot::write(&self.0.snapshots, meta, &bytes).map_err(failed)?;
+        snapshot::write(&*self.0.disk, &self.0.snapshots, meta, &bytes).map_err(failed)?;
         let stored = Meta { last_applied: meta.last_log_id, membership: meta.last_membership.clone() };
         let mut view = self.view();
         self.db().replace(&state, &stored).map_err(failed)?;
         view.machine = Machine::from_state(state);
         view.last_applied = stored.last_applied;
         view.membership = stored.membership;
+        let index = meta.last_log_id.map_or(0, |log_id| log_id.index);
+        view.feed.forget(index);
         drop(view);
-        self.0.applied.send_replace(meta.last_log_id.map_or(0, |log_id| log_id.index));
+        self.0.applied.send_replace(index);
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
-        let found = snapshot::newest(&self.0.snapshots, &self.0.quarantine)
+        let found = snapshot::newest(&*self.0.disk, &self.0.snapshots, &self.0.quarantine)
             .map_err(|error| StorageIOError::read_snapshot(None, self.fail(error)))?;
         Ok(found.map(|(meta, state)| Snapshot { meta, snapshot: Box::new(Cursor::new(state)) }))
     }

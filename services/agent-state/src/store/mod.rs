@@ -1,15 +1,19 @@
 //! Everything a replica keeps on disk.
 //!
 //! ```text
-//! agent-state/node_id       who this replica is for Raft: minted once, never an ordinal
 //! agent-state/wal/          votes and entries: the only copy of what was promised
 //! agent-state/snapshots/    the state at an index, plain files; the only copy of what was purged
+//! agent-state/node_id       who this replica is for Raft; written last, when the two above are durable
 //! agent-state/state/        sled: the applied state, rebuildable
 //! agent-state/quarantine-…  what was found damaged and set aside
 //! ```
+//! All but sled's own files go through [`disk`], and `tests/crash_points.rs` ends them at every step.
 
 pub mod codec;
+pub mod disk;
 pub mod failure;
+pub mod feed;
+mod identity;
 mod log_store;
 mod machine_store;
 mod rows;
@@ -17,13 +21,17 @@ pub mod snapshot;
 mod state_db;
 pub mod wal;
 
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use self::disk::{Disk, RealDisk, SharedDisk, make_durably};
 use self::failure::Failure;
+use self::feed::Feed;
+use self::identity::Identity;
 pub use self::machine_store::{MachineStore, View};
-use self::state_db::{Meta, StateDb};
+use self::state_db::Meta;
+pub use self::state_db::StateDb;
+use self::wal::memory::Memory;
 use self::wal::{Wal, WalError};
 use crate::raft::types::LogId;
 use trunkline_domain::agent_state::{Machine, State};
@@ -45,10 +53,16 @@ pub enum StoreError {
     /// The log cannot be used.
     #[error(transparent)]
     Wal(#[from] WalError),
-    /// The node's identity is not one.
+    /// The node's identity is not one, or is gone while its log is not.
     #[error("{} does not hold a node id", path.display())]
     NotANodeId {
         /// Which file.
+        path: PathBuf,
+    },
+    /// The node has an identity, and no log.
+    #[error("{} is gone, and with it for whom this replica voted; replace this replica", path.display())]
+    WalLost {
+        /// Where the log was.
         path: PathBuf,
     },
     /// The state database is not what was written.
@@ -80,6 +94,12 @@ pub enum StoreError {
     /// A snapshot is not one.
     #[error("could not read a snapshot")]
     Snapshot(#[from] codec::CodecError),
+    /// A snapshot arrived as other bytes than were sent.
+    #[error("snapshot {snapshot_id} was changed on its way")]
+    SnapshotChanged {
+        /// Which.
+        snapshot_id: String,
+    },
     /// The log was purged, and what it held before is nowhere.
     #[error(
         "the log begins behind index {purged}, and neither the state nor a snapshot reaches it; replace this replica"
@@ -104,10 +124,6 @@ fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(std::io::Error)
     move |source| StoreError::Io { action, path: path.to_owned(), source }
 }
 
-fn sync_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error("sync", dir))
-}
-
 /// What a replica keeps, open.
 pub struct Store {
     /// Who this replica is.
@@ -129,21 +145,31 @@ impl Store {
     /// # Errors
     /// When something that cannot be rebuilt is damaged or lost.
     pub fn open(dir: &Path, wal_segment_bytes: u64, minted: u64) -> Result<Self, StoreError> {
+        Self::open_on(Arc::new(RealDisk), dir, wal_segment_bytes, minted)
+    }
+
+    /// As [`Store::open`], with everything but the state database on a disk of the caller's.
+    ///
+    /// # Errors
+    /// As of [`Store::open`].
+    pub fn open_on(
+        disk: SharedDisk,
+        dir: &Path,
+        wal_segment_bytes: u64,
+        minted: u64,
+    ) -> Result<Self, StoreError> {
         let (snapshots, state_dir) = (dir.join("snapshots"), dir.join("state"));
-        fs::create_dir_all(&snapshots).map_err(io_error("make", &snapshots))?;
-        sync_dir(dir)?;
-        let node_id = node_id(dir, minted)?;
-        let wal = Wal::open(&dir.join("wal"), wal_segment_bytes)?;
+        let (node_id, wal) = promises(&disk, dir, wal_segment_bytes, minted)?;
         let (mut db, found) = match StateDb::open(&state_dir) {
             Err(StoreError::StateDamaged { path, reason }) => {
                 tracing::warn!(path = %path.display(), reason, "state database is set aside and rebuilt");
-                set_aside(&path, dir, "state")?;
+                set_aside(&RealDisk, &path, dir, "state")?;
                 StateDb::open(&state_dir)?
             }
             opened => opened?,
         };
-        snapshot::tidy(&snapshots)?;
-        let snapshot = snapshot::newest(&snapshots, dir)?;
+        snapshot::tidy(&*disk, &snapshots)?;
+        let snapshot = snapshot::newest(&*disk, &snapshots, dir)?;
         let (purged, last) = {
             let memory = wal.memory();
             (memory.head.purged, memory.last_log_id())
@@ -168,13 +194,23 @@ impl Store {
         if meta.last_applied < purged {
             return Err(StoreError::StateLost { purged: purged.map_or(0, |it| it.index) });
         }
+        // Not when the database alone reaches back to where the log begins.
+        let spare = snapshot_at >= purged;
+        if spare && db.size_on_disk() > StateDb::bytes_max(snapshot::encode_state(&state).len()) {
+            tracing::warn!(
+                state_bytes = db.size_on_disk(),
+                "state database has grown too large and is made anew"
+            );
+            db = db.made_anew(&state, &meta)?;
+        }
         let view = View {
             machine: Machine::from_state(state),
             last_applied: meta.last_applied,
             membership: meta.membership,
+            feed: Feed::beginning_at(meta.last_applied.map_or(0, |log_id| log_id.index)),
         };
         let failure = wal.failure().clone();
-        let machine = MachineStore::new(view, db, snapshots, dir.to_owned(), failure.clone());
+        let machine = MachineStore::new(view, db, disk, snapshots, dir.to_owned(), failure.clone());
         if snapshot_at < purged {
             // The snapshot that allowed the purge is gone; the state is whole, so there is one again before anybody asks.
             machine.write_snapshot()?;
@@ -183,36 +219,47 @@ impl Store {
     }
 }
 
+/// What must outlast any crash: who this replica is, whom it voted for, what it took into its log.
+///
+/// The directories and the log are durable before the id is, so that an id says there was a log.
+pub fn promises(
+    disk: &SharedDisk,
+    dir: &Path,
+    wal_segment_bytes: u64,
+    minted: u64,
+) -> Result<(u64, Wal), StoreError> {
+    let (wal_dir, snapshots) = (dir.join("wal"), dir.join("snapshots"));
+    let identity = identity::read(&**disk, dir)?;
+    match identity {
+        Some(Identity::Checked(_)) if !wal::begun(&**disk, &wal_dir)? => {
+            return Err(StoreError::WalLost { path: wal_dir });
+        }
+        Some(_) => {}
+        None => make_durably(&**disk, dir).map_err(io_error("make", dir))?,
+    }
+    make_durably(&**disk, &snapshots).map_err(io_error("make", &snapshots))?;
+    let wal = Wal::open_on(disk.clone(), &wal_dir, wal_segment_bytes)?;
+    let node_id = match identity {
+        Some(Identity::Checked(id) | Identity::Bare(id)) => id,
+        // Zero means nobody on the wire.
+        None if *wal.memory() == Memory::default() => minted.max(1),
+        None => return Err(StoreError::NotANodeId { path: dir.join("node_id") }),
+    };
+    if identity != Some(Identity::Checked(node_id)) {
+        identity::write(&**disk, dir, node_id)?;
+    }
+    Ok((node_id, wal))
+}
+
 /// Moves something damaged out of the way, under a name of its own.
-fn set_aside(path: &Path, dir: &Path, what: &str) -> Result<(), StoreError> {
+fn set_aside(disk: &dyn Disk, path: &Path, dir: &Path, what: &str) -> Result<(), StoreError> {
     for number in 1..u32::MAX {
         let target = dir.join(format!("quarantine-{what}-{number}"));
-        if !target.exists() {
-            fs::rename(path, &target).map_err(io_error("set aside", path))?;
+        if !disk.exists(&target).map_err(io_error("look for", &target))? {
+            disk.rename(path, &target).map_err(io_error("set aside", path))?;
             tracing::warn!(from = %path.display(), to = %target.display(), "set aside something damaged");
-            return sync_dir(dir);
+            return disk.sync_dir(dir).map_err(io_error("sync", dir));
         }
     }
     Ok(())
-}
-
-/// The id this replica has for Raft, kept with its data: an id is never used for an empty log twice.
-fn node_id(dir: &Path, minted: u64) -> Result<u64, StoreError> {
-    let path = dir.join("node_id");
-    match fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse().ok().filter(|id| *id != 0).ok_or(StoreError::NotANodeId { path }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            // Zero means nobody on the wire.
-            let id = minted.max(1);
-            let partial = dir.join("node_id.partial");
-            let mut file = File::create(&partial).map_err(io_error("make", &partial))?;
-            let written = writeln!(file, "{id}")
-                .and_then(|()| file.sync_all())
-                .and_then(|()| fs::rename(&partial, &path));
-            written.map_err(io_error("write", &path))?;
-            sync_dir(dir)?;
-            Ok(id)
-        }
-        Err(error) => Err(io_error("read", &path)(error)),
-    }
 }

@@ -3,18 +3,21 @@
 //! ```text
 //! snapshots/<index, 20 digits>.snapshot   magic · CRC32C of the rest · meta (JSON) · the state's rows
 //! ```
+//! Between replicas the state's rows travel in chunks, and their checksum in the snapshot's id.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use trunkline_domain::agent_state::State;
 
 use super::codec::{self, Wire};
-use super::{StoreError, io_error, rows, sync_dir};
-use crate::raft::types::{SnapshotMeta, to_json};
+use super::disk::Disk;
+use super::{StoreError, io_error, rows};
+use crate::raft::types::{LogId, SnapshotMeta, to_json};
 
 const MAGIC: &[u8; 8] = b"TKSNAP\x01\n";
+/// How often the names are listed anew because one vanished; each time somebody else wrote a whole snapshot meanwhile.
+const LOOKS_MAX: u32 = 100;
 
 /// The state as bytes, for a snapshot on disk or on the wire.
 pub fn encode_state(state: &State) -> Vec<u8> {
@@ -43,29 +46,43 @@ impl Wire for Bytes {
     }
 }
 
+/// What a snapshot is called among replicas: what it is of, and the checksum of the state's bytes.
+///
+/// The id goes over the wire with the bytes, so that what arrives is compared with what was sent.
+pub fn id(last_log_id: Option<LogId>, state: &[u8]) -> String {
+    let (term, node_id, index) =
+        last_log_id.map_or((0, 0, 0), |it| (it.leader_id.term, it.leader_id.node_id, it.index));
+    format!("{term}-{node_id}-{index}-{:08x}", crc32c::crc32c(state))
+}
+
+/// Whether the bytes are those the meta was made for. Older programs put no checksum into the id, and are believed.
+pub fn fits(meta: &SnapshotMeta, state: &[u8]) -> bool {
+    meta.snapshot_id.split('-').count() < 4 || meta.snapshot_id == id(meta.last_log_id, state)
+}
+
 /// Writes a snapshot, durable when this returns, and removes older ones.
 ///
 /// # Errors
 /// When the files cannot be written.
-pub fn write(dir: &Path, meta: &SnapshotMeta, state: &[u8]) -> Result<(), StoreError> {
+pub fn write(disk: &dyn Disk, dir: &Path, meta: &SnapshotMeta, state: &[u8]) -> Result<(), StoreError> {
     let index = meta.last_log_id.map_or(0, |log_id| log_id.index);
-    let mut body = Vec::with_capacity(state.len() + 1024);
-    codec::put_bytes(&to_json(meta), &mut body);
-    body.extend_from_slice(state);
+    let mut head = Vec::with_capacity(1024);
+    codec::put_bytes(&to_json(meta), &mut head);
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&head), state).to_le_bytes();
     let path = dir.join(format!("{index:020}.snapshot"));
     let partial = path.with_extension("partial");
-    let mut file = File::create(&partial).map_err(io_error("make", &partial))?;
-    let written = file
-        .write_all(MAGIC)
-        .and_then(|()| file.write_all(&crc32c::crc32c(&body).to_le_bytes()))
-        .and_then(|()| file.write_all(&body))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&partial, &path));
-    written.map_err(io_error("write", &path))?;
-    sync_dir(dir)?;
-    for other in paths(dir, "snapshot")? {
+    let mut file = disk.create(&partial).map_err(io_error("make", &partial))?;
+    let mut offset = 0;
+    for part in [&MAGIC[..], &crc[..], &head[..], state] {
+        file.write_at(part, offset).map_err(io_error("write", &partial))?;
+        offset += part.len() as u64;
+    }
+    file.sync().map_err(io_error("sync", &partial))?;
+    disk.rename(&partial, &path).map_err(io_error("rename", &partial))?;
+    disk.sync_dir(dir).map_err(io_error("sync", dir))?;
+    for other in paths(disk, dir, "snapshot")? {
         if other < path {
-            fs::remove_file(&other).map_err(io_error("remove", &other))?;
+            disk.remove(&other).map_err(io_error("remove", &other))?;
         }
     }
     Ok(())
@@ -75,51 +92,56 @@ pub fn write(dir: &Path, meta: &SnapshotMeta, state: &[u8]) -> Result<(), StoreE
 ///
 /// # Errors
 /// When the directory cannot be read or a damaged file cannot be moved.
-pub fn newest(dir: &Path, quarantine: &Path) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
-    for path in paths(dir, "snapshot")?.into_iter().rev() {
-        match read(&path)? {
-            Some(found) => return Ok(Some(found)),
-            None => super::set_aside(&path, quarantine, "snapshot")?,
+pub fn newest(
+    disk: &dyn Disk,
+    dir: &Path,
+    quarantine: &Path,
+) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
+    let mut looks = 0;
+    'look: loop {
+        looks += 1;
+        for path in paths(disk, dir, "snapshot")?.into_iter().rev() {
+            let bytes = match disk.read(&path) {
+                // A newer one is there since the names were listed, and has removed this one.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && looks < LOOKS_MAX => continue 'look,
+                read => read.map_err(io_error("read", &path))?,
+            };
+            match parse(&bytes) {
+                Some(found) => return Ok(Some(found)),
+                None => super::set_aside(disk, &path, quarantine, "snapshot")?,
+            }
         }
+        return Ok(None);
     }
-    Ok(None)
 }
 
-fn read(path: &Path) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
-    let bytes = fs::read(path).map_err(io_error("read", path))?;
-    let found = || {
-        let body = bytes.strip_prefix(MAGIC)?;
-        let (crc, mut body) = body.split_at_checked(4)?;
-        if crc != crc32c::crc32c(body).to_le_bytes() {
-            return None;
-        }
-        let meta = serde_json::from_slice(codec::get_bytes(&mut body).ok()?).ok()?;
-        decode_state(body).ok()?;
-        Some((meta, body.to_vec()))
-    };
-    Ok(found())
+fn parse(bytes: &[u8]) -> Option<(SnapshotMeta, Vec<u8>)> {
+    let body = bytes.strip_prefix(MAGIC)?;
+    let (crc, mut body) = body.split_at_checked(4)?;
+    if crc != crc32c::crc32c(body).to_le_bytes() {
+        return None;
+    }
+    let meta = serde_json::from_slice(codec::get_bytes(&mut body).ok()?).ok()?;
+    decode_state(body).ok()?;
+    Some((meta, body.to_vec()))
 }
 
-/// Removes what a crash left half-written. Before anybody writes: one snapshot may be written while another is read.
+/// Removes what a crash left half-written, and makes the names that are there durable: the process before may have
+/// ended between giving a name and syncing it, and the log must not be purged on the word of a snapshot that can vanish.
+/// Before anybody writes: one snapshot may be written while another is read.
 ///
 /// # Errors
-/// When a file cannot be removed.
-pub fn tidy(dir: &Path) -> Result<(), StoreError> {
-    for path in paths(dir, "partial")? {
-        fs::remove_file(&path).map_err(io_error("remove", &path))?;
+/// When a file cannot be removed or the directory cannot be synced.
+pub fn tidy(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
+    for path in paths(disk, dir, "partial")? {
+        disk.remove(&path).map_err(io_error("remove", &path))?;
     }
-    Ok(())
+    disk.sync_dir(dir).map_err(io_error("sync", dir))
 }
 
 /// The files of one kind, in order.
-fn paths(dir: &Path, kind: &str) -> Result<Vec<PathBuf>, StoreError> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io_error("list", dir))? {
-        let path = entry.map_err(io_error("list", dir))?.path();
-        if path.extension().is_some_and(|extension| extension == kind) {
-            paths.push(path);
-        }
-    }
-    paths.sort();
+fn paths(disk: &dyn Disk, dir: &Path, kind: &str) -> Result<Vec<PathBuf>, StoreError> {
+    let mut paths = disk.list(dir).map_err(io_error("list", dir))?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == kind));
     Ok(paths)
 }

@@ -6,15 +6,23 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use trunkline_domain::agent_state::State;
 
-use super::StoreError;
 use super::codec::{self, Wire};
 use super::rows::{self, Row};
+use super::{StoreError, io_error};
 use crate::raft::types::{LogId, StoredMembership, to_json};
 
 const META: &[u8] = b"meta";
+/// What the database may take on disk for any state, in bytes.
+const BYTES_FLOOR: u64 = 32 << 20;
+/// And how many bytes for each of the state.
+const AMPLIFICATION_MAX: u64 = 16;
+
+/// How long a lock that somebody has is waited for.
+const UNLOCKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the database holds besides the rows.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -43,9 +51,7 @@ impl StateDb {
     pub fn open(dir: &Path) -> Result<(Self, Option<(Meta, State)>), StoreError> {
         let damaged = |reason: String| StoreError::StateDamaged { path: dir.to_owned(), reason };
         // Opening runs sled's own recovery, which has been seen to panic on damaged files.
-        let opened = std::panic::catch_unwind(|| {
-            sled::Config::new().path(dir).flush_every_ms(Some(1_000)).cache_capacity(32 << 20).open()
-        });
+        let opened = std::panic::catch_unwind(|| open_unlocked(dir));
         let db = match opened {
             Ok(Ok(db)) => db,
             Ok(Err(error)) => {
@@ -64,6 +70,31 @@ impl StateDb {
         }
         let found = state_db.load(rows).map_err(damaged)?;
         Ok((state_db, found))
+    }
+
+    /// How large it is on disk, in bytes; 0 when that cannot be told.
+    pub fn size_on_disk(&self) -> u64 {
+        self.db.size_on_disk().unwrap_or_default()
+    }
+
+    /// How large it may be for a state of so many bytes. sled keeps several generations of a page, and its first segments
+    /// cost the same for any state.
+    pub fn bytes_max(state_bytes: usize) -> u64 {
+        BYTES_FLOOR + AMPLIFICATION_MAX * state_bytes as u64
+    }
+
+    /// The same rows in a database made anew: sled gives nothing back to the file system by itself. A crash in between
+    /// leaves none, or one without rows, and the state is rebuilt from the snapshot and the log.
+    ///
+    /// # Errors
+    /// When the old one cannot be removed or the new one not be written.
+    pub fn made_anew(self, state: &State, meta: &Meta) -> Result<Self, StoreError> {
+        let dir = self.dir.clone();
+        drop(self);
+        std::fs::remove_dir_all(&dir).map_err(io_error("remove", &dir))?;
+        let (mut fresh, _) = Self::open(&dir)?;
+        fresh.replace(state, meta)?;
+        Ok(fresh)
     }
 
     fn load(&mut self, rows: Vec<(sled::IVec, sled::IVec)>) -> Result<Option<(Meta, State)>, String> {
@@ -155,6 +186,26 @@ impl StateDb {
         changes.extend(fresh.into_iter().map(|(key, value)| (key, Some(value))));
         self.write(changes, meta)
     }
+}
+
+/// Opens it, and waits a moment for whoever has it open to be gone: a process that has just ended may still hold its lock.
+fn open_unlocked(dir: &Path) -> sled::Result<sled::Db> {
+    let began = std::time::Instant::now();
+    loop {
+        let config = sled::Config::new().path(dir).flush_every_ms(Some(1_000)).cache_capacity(32 << 20);
+        match config.open() {
+            Err(sled::Error::Io(error)) if locked(&error) && began.elapsed() < UNLOCKED_WITHIN => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// sled says of a lock that somebody has it in its own words, or as the system does.
+fn locked(error: &io::Error) -> bool {
+    let text = error.to_string();
+    text.contains("could not acquire lock") || text.contains("WouldBlock")
 }
 
 /// The operating system's refusal behind an error of sled's; `None` when sled itself found fault with what it read.

@@ -147,6 +147,33 @@ macro_rules! voter {
     ($($method:ident $request:ident $response:ident;)*) => {
         #[tonic::async_trait]
         impl AgentStateService for Voter {
+            type WatchAgentsStream = tonic::codegen::BoxStream<WatchAgentsResponse>;
+
+            /// Everything at index 7, one change at 9, and then this replica stops to lead.
+            async fn watch_agents(
+                &self,
+                request: Request<WatchAgentsRequest>,
+            ) -> Result<Response<Self::WatchAgentsStream>, Status> {
+                if let Some(leader) = &self.leader {
+                    let mut status = Status::failed_precondition("not the leader");
+                    status.metadata_mut().insert(LEADER_KEY, leader.parse().unwrap());
+                    return Err(status);
+                }
+                let it = request.into_inner();
+                self.asked.note(format!("watch {} {}", it.after_index, it.stale_ok));
+                let anna = AgentView { agent_id: "agt_anna".to_owned(), ..Default::default() };
+                let told = |raft_index, whole, agents| {
+                    Ok(WatchAgentsResponse { raft_index, whole, agents, stale: false })
+                };
+                let messages = [
+                    told(0, true, vec![anna.clone()]),
+                    told(7, false, Vec::new()),
+                    told(9, false, vec![anna]),
+                    Err(Status::unavailable("this replica is shutting down")),
+                ];
+                Ok(Response::new(Box::pin(futures::stream::iter(messages))))
+            }
+
             async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
                 if let Some(leader) = &self.leader {
                     let mut status = Status::failed_precondition("not the leader");

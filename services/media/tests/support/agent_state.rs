@@ -83,6 +83,15 @@ fn absent<T>() -> Result<Response<T>, Status> {
 
 #[tonic::async_trait]
 impl AgentStateService for Service {
+    type WatchAgentsStream = tonic::codegen::BoxStream<WatchAgentsResponse>;
+
+    async fn watch_agents(
+        &self,
+        _: Request<WatchAgentsRequest>,
+    ) -> Result<Response<Self::WatchAgentsStream>, Status> {
+        Err(Status::unimplemented("nobody watches here"))
+    }
+
     async fn register_device(
         &self,
         request: Request<RegisterDeviceRequest>,

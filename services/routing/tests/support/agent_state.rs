@@ -165,6 +165,15 @@ macro_rules! unknown {
     ($($method:ident $request:ident $response:ident;)*) => {
         #[tonic::async_trait]
         impl AgentStateService for Fake {
+            type WatchAgentsStream = tonic::codegen::BoxStream<api::WatchAgentsResponse>;
+
+            async fn watch_agents(
+                &self,
+                _: Request<api::WatchAgentsRequest>,
+            ) -> Result<Response<Self::WatchAgentsStream>, Status> {
+                Err(Status::unimplemented("nobody watches here"))
+            }
+
             async fn acquire_lease(
                 &self,
                 request: Request<api::AcquireLeaseRequest>,

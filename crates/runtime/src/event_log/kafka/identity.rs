@@ -10,7 +10,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
 use trunkline_domain::vocabulary::Cell;
 
-use super::client::{Asker, Voice, client_error, words};
+use super::client::{Asker, Voice, client_error, passes, words};
 use super::{KafkaOpenError, KafkaOptions};
 
 /// The cluster that the topics belong to.
@@ -50,7 +50,11 @@ pub async fn claim(options: &KafkaOptions, asker: &Asker) -> Result<(), KafkaOpe
 /// The cluster named by the first record; `None` when there is no record yet.
 async fn find(options: &KafkaOptions, asker: &Asker) -> Result<Option<String>, KafkaOpenError> {
     let topic = options.identity_topic();
-    let refused = |error: KafkaError| unclaimed(options, words(&error));
+    // Brokers that come and go say nothing about whose the topics are: that may be asked again.
+    let refused = |error: KafkaError| match passes(&error) {
+        true => KafkaOpenError::Unreachable { brokers: options.brokers.clone(), reason: words(&error) },
+        false => unclaimed(options, words(&error)),
+    };
     match asker.offsets(&topic, Cell(0)).await.map_err(refused)? {
         (_, 0) => return Ok(None),
         (0, _) => {}
@@ -61,15 +65,26 @@ async fn find(options: &KafkaOptions, asker: &Asker) -> Result<Option<String>, K
     let mut first = TopicPartitionList::new();
     first.add_partition_offset(&topic, 0, Offset::Offset(0)).map_err(refused)?;
     consumer.assign(&first).map_err(refused)?;
+    let mut trouble = None;
     let read = async {
-        let message = consumer.recv().await.map_err(refused)?;
+        let message = loop {
+            match consumer.recv().await {
+                Ok(message) => break message,
+                Err(error) if passes(&error) => trouble = Some(error),
+                Err(error) => return Err(refused(error)),
+            }
+        };
         let text = message.payload().and_then(|payload| std::str::from_utf8(payload).ok());
         text.map(str::to_owned).ok_or_else(|| unclaimed(options, "its first record is no text".to_owned()))
     };
     let found = tokio::time::timeout(options.answer_deadline, read).await;
-    found
-        .unwrap_or_else(|_| Err(unclaimed(options, "its first record could not be read in time".to_owned())))
-        .map(Some)
+    let late = || {
+        trouble.map_or_else(
+            || unclaimed(options, "its first record could not be read in time".to_owned()),
+            refused,
+        )
+    };
+    found.unwrap_or_else(|_| Err(late())).map(Some)
 }
 
 fn unclaimed(options: &KafkaOptions, reason: String) -> KafkaOpenError {

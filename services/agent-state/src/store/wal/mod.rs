@@ -8,15 +8,18 @@
 //! answers. What is absent: no callback before its sync, no second try of a failed sync, no skipping of a damaged
 //! record, no entry deleted before the purge that allows it is durable.
 //!
-//! What it cannot tell: a flipped bit in the very last batch looks like a torn tail when nothing was written behind it. The
-//! applied state then knows a later index than the log, and the store refuses to start.
+//! Behind each durable group stands a *seal*, written before anybody is answered: a record that repeats what is known and
+//! says how much of the segment is durable. A bad record before it is damage and refused; without it the last group could
+//! not be told from a torn tail. (When there is no room left for it, the group counts all the same, the replica ends, and
+//! the next start seals.) The seal itself is not synced. What nobody can tell is thus left to one case: the power
+//! fails in the moment between a group's sync and the writing back of its seal, *and* a bit of that group has flipped
+//! before the next start. The applied state may know a later index than the log then, and the store refuses to start.
 
 pub mod frame;
 pub mod memory;
 mod recover;
 mod writer;
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
@@ -24,6 +27,7 @@ use self::frame::Record;
 use self::memory::Memory;
 pub use self::recover::{Recovered, recover};
 use self::writer::{Done, Job, Writer};
+use crate::store::disk::{Disk, RealDisk, SharedDisk, make_durably};
 use crate::store::failure::Failure;
 
 const QUARANTINE_MARK: &str = "QUARANTINED";
@@ -70,8 +74,20 @@ fn segment_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:020}.wal"))
 }
 
-fn sync_dir(dir: &Path) -> Result<(), WalError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error("sync", dir))
+fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> {
+    disk.sync_dir(dir).map_err(io_error("sync", dir))
+}
+
+/// Whether there is a log in `dir`, damaged or not.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn begun(disk: &dyn Disk, dir: &Path) -> Result<bool, WalError> {
+    if !disk.exists(dir).map_err(io_error("look for", dir))? {
+        return Ok(false);
+    }
+    let paths = disk.list(dir).map_err(io_error("list", dir))?;
+    Ok(paths.iter().any(|path| path.extension().is_some_and(|extension| extension == "wal")))
 }
 
 /// The log, open. Cheap to clone; clones are the same.
@@ -105,14 +121,22 @@ impl Wal {
     /// # Errors
     /// As of [`recover`], and when the writer cannot be started.
     pub fn open(dir: &Path, segment_bytes: u64) -> Result<Self, WalError> {
-        fs::create_dir_all(dir).map_err(io_error("make", dir))?;
-        let recovered = recover(dir)?;
+        Self::open_on(Arc::new(RealDisk), dir, segment_bytes)
+    }
+
+    /// As [`Wal::open`], on a disk of the caller's. What it has read is durable when this returns.
+    ///
+    /// # Errors
+    /// As of [`Wal::open`].
+    pub fn open_on(disk: SharedDisk, dir: &Path, segment_bytes: u64) -> Result<Self, WalError> {
+        make_durably(&*disk, dir).map_err(io_error("make", dir))?;
+        let recovered = recover(&*disk, dir)?;
         if let Some(Recovered { torn, .. }) = recovered.as_ref().filter(|it| it.torn > 0) {
             tracing::warn!(bytes = torn, "cut off a torn tail of the write-ahead log");
         }
         let memory = recovered.as_ref().map(|it| it.memory.clone()).unwrap_or_default();
         let failure = Failure::default();
-        let writer = Writer::open(dir, segment_bytes, recovered, failure.clone())?;
+        let writer = Writer::open(disk, dir, segment_bytes, recovered, failure.clone())?;
         let (jobs, queue) = mpsc::channel();
         let handle = std::thread::Builder::new()
             .name("agent-state-wal".to_owned())

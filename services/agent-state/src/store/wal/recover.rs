@@ -1,12 +1,11 @@
 //! Reads the segments back, cuts off what was never acknowledged, and refuses what was damaged.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Place, Record};
 use super::memory::Memory;
 use super::{QUARANTINE_MARK, WalError, io_error, segment_path, sync_dir};
+use crate::store::disk::Disk;
 
 /// What was found.
 #[derive(Debug)]
@@ -17,6 +16,8 @@ pub struct Recovered {
     pub segments: Vec<(u64, u64)>,
     /// The length of the newest, all of it durable now.
     pub len: u64,
+    /// The end of the newest: what the process before may have read back from memory without it being on the disk.
+    pub unsure: Vec<u8>,
     /// Bytes cut off the newest segment because they were never acknowledged.
     pub torn: u64,
 }
@@ -26,26 +27,27 @@ pub struct Recovered {
 /// # Errors
 /// When a file cannot be read, or holds what was not written there: then the directory is marked as quarantined, and
 /// refused until a person has removed the mark.
-pub fn recover(dir: &Path) -> Result<Option<Recovered>, WalError> {
+pub fn recover(disk: &dyn Disk, dir: &Path) -> Result<Option<Recovered>, WalError> {
     let mark = dir.join(QUARANTINE_MARK);
-    if mark.exists() {
-        let reason = fs::read_to_string(&mark).map_err(io_error("read", &mark))?;
-        return Err(WalError::Quarantined { path: mark, reason: reason.trim().to_owned() });
+    if disk.exists(&mark).map_err(io_error("look for", &mark))? {
+        let reason = disk.read(&mark).map_err(io_error("read", &mark))?;
+        let reason = String::from_utf8_lossy(&reason).trim().to_owned();
+        return Err(WalError::Quarantined { path: mark, reason });
     }
-    let numbers = segment_numbers(dir)?;
+    let numbers = segment_numbers(disk, dir)?;
     let Some(newest) = numbers.last().copied() else { return Ok(None) };
     let mut memory: Option<Memory> = None;
     let mut segments = Vec::new();
     let mut begins_at = 0;
-    let (mut len, mut torn) = (0, 0);
+    let (mut len, mut torn, mut unsure) = (0, 0, Vec::new());
     for number in numbers {
         let path = segment_path(dir, number);
-        let damaged = |offset: usize, reason: String| quarantine(dir, &path, offset as u64, reason);
-        let bytes = fs::read(&path).map_err(io_error("read", &path))?;
+        let damaged = |offset: usize, reason: String| quarantine(disk, dir, &path, offset as u64, reason);
+        let bytes = disk.read(&path).map_err(io_error("read", &path))?;
         if memory.is_some() && segments.last().is_some_and(|(before, _)| before + 1 != number) {
             return Err(damaged(0, "the segment before it is missing".to_owned()));
         }
-        let mut offset = 0;
+        let (mut offset, mut synced) = (0, 0);
         while offset < bytes.len() {
             let place = Place { segment: number, offset: offset as u64 };
             let Some(frame) = frame::read(&bytes[offset..], place) else {
@@ -67,25 +69,27 @@ pub fn recover(dir: &Path) -> Result<Option<Recovered>, WalError> {
                 _ => return Err(damaged(offset, "checkpoint missing or misplaced".to_owned())),
             }
             offset += frame.len;
+            synced = frame.synced as usize;
         }
         let Some(memory) = &memory else { return Err(damaged(0, "empty segment".to_owned())) };
         segments.push((number, memory.head.next_index));
         len = offset as u64;
+        unsure = bytes[synced.min(offset)..offset].to_vec();
     }
     let memory = memory.unwrap_or_default();
     // Segments are deleted from the front only when a purge covers them.
     let covered = memory.head.purged.map_or(0, |purged| purged.index + 1);
     if !memory.whole() || begins_at > covered {
         let path = segment_path(dir, newest);
-        return Err(quarantine(dir, &path, len, "entries are missing".to_owned()));
+        return Err(quarantine(disk, dir, &path, len, "entries are missing".to_owned()));
     }
     if torn > 0 {
         let path = segment_path(dir, newest);
-        let file = OpenOptions::new().write(true).open(&path).map_err(io_error("open", &path))?;
+        let mut file = disk.open(&path).map_err(io_error("open", &path))?;
         file.set_len(len).map_err(io_error("cut", &path))?;
-        file.sync_all().map_err(io_error("sync", &path))?;
+        file.sync().map_err(io_error("sync", &path))?;
     }
-    Ok(Some(Recovered { memory, segments, len, torn }))
+    Ok(Some(Recovered { memory, segments, len, unsure, torn }))
 }
 
 /// Whether a whole record behind the bad place says that the bad place was durable once.
@@ -96,13 +100,12 @@ fn durable_behind(bytes: &[u8], segment: u64, bad: usize) -> bool {
     })
 }
 
-fn segment_numbers(dir: &Path) -> Result<Vec<u64>, WalError> {
+fn segment_numbers(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, WalError> {
     let mut numbers = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io_error("list", dir))? {
-        let path = entry.map_err(io_error("list", dir))?.path();
+    for path in disk.list(dir).map_err(io_error("list", dir))? {
         if path.extension().is_some_and(|extension| extension == "partial") {
             // A segment whose making was cut short; nothing was ever written behind it.
-            fs::remove_file(&path).map_err(io_error("remove", &path))?;
+            disk.remove(&path).map_err(io_error("remove", &path))?;
             continue;
         }
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -115,13 +118,15 @@ fn segment_numbers(dir: &Path) -> Result<Vec<u64>, WalError> {
 }
 
 /// Marks the directory, so that the next start refuses too until a person has looked at it.
-fn quarantine(dir: &Path, path: &Path, offset: u64, reason: String) -> WalError {
+fn quarantine(disk: &dyn Disk, dir: &Path, path: &Path, offset: u64, reason: String) -> WalError {
     let damaged = WalError::Damaged { path: PathBuf::from(path), offset, reason };
     let mark = dir.join(QUARANTINE_MARK);
-    let written = File::create(&mark)
-        .and_then(|mut file| writeln!(file, "{damaged}").and_then(|()| file.sync_all()))
+    let text = format!("{damaged}\n");
+    let written = disk
+        .create(&mark)
+        .and_then(|mut file| file.write_at(text.as_bytes(), 0).and_then(|()| file.sync()))
         .map_err(io_error("write", &mark))
-        .and_then(|()| sync_dir(dir));
+        .and_then(|()| sync_dir(disk, dir));
     if let Err(error) = written {
         tracing::error!(%error, "could not mark a damaged write-ahead log");
     }

@@ -1,7 +1,6 @@
 //! The one thread that writes: group commit, segments, deletion of what is purged.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, TryRecvError};
 
@@ -12,6 +11,7 @@ use super::memory::Memory;
 use super::recover::Recovered;
 use super::{WalError, io_error, segment_path, sync_dir};
 use crate::store::codec;
+use crate::store::disk::{Disk, DiskFile, SharedDisk};
 use crate::store::failure::Failure;
 
 /// Bytes written before one sync, about; what waits beyond is the next group.
@@ -37,12 +37,15 @@ pub enum Job {
 
 /// The newest segment and what is needed to begin the next.
 pub struct Writer {
+    disk: SharedDisk,
     dir: PathBuf,
     segment_bytes: u64,
-    file: File,
+    file: Box<dyn DiskFile>,
     number: u64,
     len: u64,
     synced: u64,
+    /// Whether a record was written that waits for the next sync. A seal need not be durable and does not count.
+    dirty: bool,
     /// What the log comes to; its entries are not kept here.
     head: Memory,
     /// Segments, oldest first, with the index behind their last entry; the last is the newest.
@@ -55,50 +58,60 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer behind what was recovered, or of a new log.
+    /// A writer behind what was recovered, or of a new log. What was recovered is durable when this returns.
     pub fn open(
+        disk: SharedDisk,
         dir: &Path,
         segment_bytes: u64,
         recovered: Option<Recovered>,
         failure: Failure,
     ) -> Result<Self, WalError> {
-        match recovered {
-            Some(recovered) => {
-                let (number, _) = recovered.segments.last().copied().unwrap_or((1, 0));
-                let path = segment_path(dir, number);
-                let file = OpenOptions::new().append(true).open(&path).map_err(io_error("open", &path))?;
-                // What was read back may be in the page cache only.
-                file.sync_data().map_err(io_error("sync", &path))?;
-                Ok(Self {
-                    dir: dir.to_owned(),
-                    segment_bytes,
-                    file,
-                    number,
-                    len: recovered.len,
-                    synced: recovered.len,
-                    head: Memory::from_checkpoint(recovered.memory.head),
-                    segments: recovered.segments,
-                    failed: None,
-                    failure,
-                })
-            }
-            None => {
-                let head = Memory::default();
-                let (file, len) = begin_segment(dir, 1, &head)?;
-                Ok(Self {
-                    dir: dir.to_owned(),
-                    segment_bytes,
-                    file,
-                    number: 1,
-                    len,
-                    synced: len,
-                    segments: vec![(1, head.head.next_index)],
-                    head,
-                    failed: None,
-                    failure,
-                })
-            }
-        }
+        let dir = dir.to_owned();
+        let Some(recovered) = recovered else {
+            let head = Memory::default();
+            let (file, len) = begin_segment(&*disk, &dir, 1, &head)?;
+            let segments = vec![(1, head.head.next_index)];
+            let (number, synced, dirty, failed) = (1, len, false, None);
+            return Ok(Self {
+                disk,
+                dir,
+                segment_bytes,
+                file,
+                number,
+                len,
+                synced,
+                dirty,
+                head,
+                segments,
+                failed,
+                failure,
+            });
+        };
+        let (number, _) = recovered.segments.last().copied().unwrap_or((1, 0));
+        let path = segment_path(&dir, number);
+        let mut file = disk.open(&path).map_err(io_error("open", &path))?;
+        // What was read back may be in the page cache only, and there as clean: a sync that failed once says nothing
+        // more. So it is written again before it is synced. Its name too may be no further than the cache.
+        let since = recovered.len - recovered.unsure.len() as u64;
+        file.write_at(&recovered.unsure, since).map_err(io_error("write", &path))?;
+        file.sync().map_err(io_error("sync", &path))?;
+        sync_dir(&*disk, &dir)?;
+        let mut writer = Self {
+            disk,
+            dir,
+            segment_bytes,
+            file,
+            number,
+            len: recovered.len,
+            synced: recovered.len,
+            dirty: false,
+            head: Memory::from_checkpoint(recovered.memory.head),
+            segments: recovered.segments,
+            failed: None,
+            failure,
+        };
+        writer.seal()?;
+        Ok(writer)
     }
 
     /// Writes until told to stop.
@@ -132,6 +145,12 @@ impl Writer {
             }
             self.finish(&mut bytes, sync, &mut waiting);
         }
+        // For the last seal, which nobody waits for.
+        if self.failed.is_none()
+            && let Err(error) = self.sync()
+        {
+            self.fail(error);
+        }
     }
 
     fn encode(&mut self, bytes: &mut Vec<u8>, record: Record) {
@@ -147,16 +166,20 @@ impl Writer {
 
     /// Writes the group, makes it durable, and tells everybody who waits.
     fn finish(&mut self, bytes: &mut Vec<u8>, sync: bool, waiting: &mut Vec<Done>) {
-        let result = match &self.failed {
+        let written = match &self.failed {
             Some(reason) => Err(reason.clone()),
             None => self.write(bytes, sync).map_err(|error| self.fail(error)),
         };
         bytes.clear();
+        // Before anybody is told, so that what was acknowledged cannot pass for a torn tail. The group is durable whether
+        // or not this fits on the disk.
+        let sealed = if written == Ok(true) { self.seal() } else { Ok(()) };
+        let told = written.as_ref().map(|_| ()).map_err(Clone::clone);
         for done in waiting.drain(..) {
-            done(result.clone().map_err(io::Error::other));
+            done(told.clone().map_err(io::Error::other));
         }
-        if result.is_ok()
-            && let Err(error) = self.rotate()
+        if written.is_ok()
+            && let Err(error) = sealed.and_then(|()| self.rotate())
         {
             self.fail(error);
         }
@@ -170,34 +193,58 @@ impl Writer {
         reason
     }
 
-    fn write(&mut self, bytes: &[u8], sync: bool) -> Result<(), WalError> {
-        let path = segment_path(&self.dir, self.number);
-        self.file.write_all(bytes).map_err(io_error("write", &path))?;
-        self.len += bytes.len() as u64;
-        if sync {
-            self.file.sync_data().map_err(io_error("sync", &path))?;
-            self.synced = self.len;
+    /// Whether it was made durable now.
+    fn write(&mut self, bytes: &[u8], sync: bool) -> Result<bool, WalError> {
+        if !bytes.is_empty() {
+            self.put(bytes)?;
+            self.dirty = true;
         }
+        let due = sync && self.dirty;
+        if due {
+            self.sync()?;
+        }
+        Ok(due)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), WalError> {
+        let path = || segment_path(&self.dir, self.number);
+        self.file.write_at(bytes, self.len).map_err(|source| io_error("write", &path())(source))?;
+        self.len += bytes.len() as u64;
         Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), WalError> {
+        let path = segment_path(&self.dir, self.number);
+        self.file.sync().map_err(io_error("sync", &path))?;
+        self.synced = self.len;
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// Says behind a durable group that it is.
+    fn seal(&mut self) -> Result<(), WalError> {
+        let (mut bytes, place) = (Vec::new(), Place { segment: self.number, offset: self.len });
+        let known = codec::encode(&Record::Committed(self.head.head.committed));
+        frame::append(&mut bytes, &known, self.synced, place);
+        self.put(&bytes)
     }
 
     /// Begins a new segment when this one is full, and deletes those that hold purged entries only.
     fn rotate(&mut self) -> Result<(), WalError> {
         if self.len >= self.segment_bytes {
-            let path = segment_path(&self.dir, self.number);
-            self.file.sync_data().map_err(io_error("sync", &path))?;
-            let (file, len) = begin_segment(&self.dir, self.number + 1, &self.head)?;
+            self.sync()?;
+            let (file, len) = begin_segment(&*self.disk, &self.dir, self.number + 1, &self.head)?;
             self.file = file;
             self.number += 1;
             (self.len, self.synced) = (len, len);
             self.segments.push((self.number, self.head.head.next_index));
         }
         let kept_from = self.head.head.purged.map_or(0, |purged| purged.index + 1);
-        let durable = self.synced == self.len;
-        while durable && self.segments.len() > 1 && self.segments[0].1 <= kept_from {
+        while !self.dirty && self.segments.len() > 1 && self.segments[0].1 <= kept_from {
             let path = segment_path(&self.dir, self.segments[0].0);
-            fs::remove_file(&path).map_err(io_error("remove", &path))?;
-            sync_dir(&self.dir)?;
+            self.disk.remove(&path).map_err(io_error("remove", &path))?;
+            // One after the other: a crash must not leave a hole between those that are left.
+            sync_dir(&*self.disk, &self.dir)?;
             self.segments.remove(0);
         }
         Ok(())
@@ -205,17 +252,21 @@ impl Writer {
 }
 
 /// A segment with its checkpoint, durable under its name before anything is written behind it.
-fn begin_segment(dir: &Path, number: u64, head: &Memory) -> Result<(File, u64), WalError> {
+fn begin_segment(
+    disk: &dyn Disk,
+    dir: &Path,
+    number: u64,
+    head: &Memory,
+) -> Result<(Box<dyn DiskFile>, u64), WalError> {
     let path = segment_path(dir, number);
     let partial = path.with_extension("partial");
     let mut bytes = Vec::new();
     let checkpoint = codec::encode(&Record::Checkpoint(head.head.clone()));
     frame::append(&mut bytes, &checkpoint, 0, Place { segment: number, offset: 0 });
-    let mut file = File::create(&partial).map_err(io_error("make", &partial))?;
-    file.write_all(&bytes).map_err(io_error("write", &partial))?;
-    file.sync_all().map_err(io_error("sync", &partial))?;
-    fs::rename(&partial, &path).map_err(io_error("rename", &partial))?;
-    sync_dir(dir)?;
-    let file = OpenOptions::new().append(true).open(&path).map_err(io_error("open", &path))?;
+    let mut file = disk.create(&partial).map_err(io_error("make", &partial))?;
+    file.write_at(&bytes, 0).map_err(io_error("write", &partial))?;
+    file.sync().map_err(io_error("sync", &partial))?;
+    disk.rename(&partial, &path).map_err(io_error("rename", &partial))?;
+    sync_dir(disk, dir)?;
     Ok((file, bytes.len() as u64))
 }
