@@ -13,30 +13,37 @@ const ROUND: Millis = Millis(1_000);
 /// What is known of this voter's clock. True time serves as the monotonic clock, which nobody can set.
 #[derive(Debug, Default)]
 pub(crate) struct Clocks {
-    /// What this clock said at the last comparison it passed, and when that was.
+    /// What this clock said when a round began that it passed, and when that was.
     agreed: Option<(Timestamp, Timestamp)>,
-    asked_at: Option<Timestamp>,
+    /// The same of the round under way.
+    began: Option<(Timestamp, Timestamp)>,
     offsets: BTreeMap<u32, Millis>,
 }
 
 impl Clocks {
     /// Whether the others are to be asked now; if so what they said is judged first.
+    ///
+    /// A round vouches for what the clock said when it began, as in the real shell: the others were compared with that. A
+    /// clock that was set ahead since is caught by [`Clocks::agrees`].
     pub(crate) fn round(&mut self, now: Timestamp, wall: Timestamp, voter_count: usize) -> bool {
-        if self.asked_at.is_some_and(|asked_at| now < asked_at + ROUND) {
+        if self.began.is_some_and(|(_, at)| now < at + ROUND) {
             return false;
         }
         let offsets: Vec<Millis> = std::mem::take(&mut self.offsets).into_values().collect();
         match judge(&offsets, voter_count, SKEW_MAX) {
-            Some(Verdict::Agrees) => self.agreed = Some((wall, now)),
+            Some(Verdict::Agrees) => self.agreed = self.began,
             Some(Verdict::Off { .. }) => self.agreed = None,
             None => {}
         }
-        self.asked_at = Some(now);
+        self.began = Some((wall, now));
         true
     }
 
+    /// Another voter answered; what it says to an earlier round counts for nothing.
     pub(crate) fn told(&mut self, voter: u32, asked_at: Timestamp, answered_at: Timestamp, wall: Timestamp) {
-        self.offsets.insert(voter, offset(asked_at, answered_at, wall));
+        if self.began.is_some_and(|(said, _)| said == asked_at) {
+            self.offsets.insert(voter, offset(asked_at, answered_at, wall));
+        }
     }
 
     /// Whether what the clock says may be stamped into a command.
