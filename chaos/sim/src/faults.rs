@@ -1,6 +1,6 @@
 //! What goes wrong, and when it is over.
 
-use trunkline_domain::vocabulary::Millis;
+use trunkline_domain::vocabulary::{Millis, Timestamp};
 
 use crate::bug::Bug;
 use crate::clients::routed::{Node, Partition};
@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     BadNetwork,
     SlowDisk,
     SlowDisks,
+    /// All disks are slow, and soon the power fails: what was said before it was on a disk is gone.
+    PowerFails,
     ClockJump,
     ClockJumpFar,
     LogAway,
@@ -53,10 +55,12 @@ pub(crate) enum Mended {
     Network,
     Disk(u32),
     Clock(u32),
+    /// Disks are as fast as ever, but first the power fails.
+    Power,
 }
 
 /// Every fault and how often it is chosen.
-const FAULTS: [(Fault, u32); 25] = [
+const FAULTS: [(Fault, u32); 26] = [
     (Fault::CrashVoter, 6),
     (Fault::CrashLeader, 8),
     (Fault::CrashBeforeReply, 14),
@@ -70,6 +74,7 @@ const FAULTS: [(Fault, u32); 25] = [
     (Fault::BadNetwork, 12),
     (Fault::SlowDisk, 4),
     (Fault::SlowDisks, 5),
+    (Fault::PowerFails, 5),
     (Fault::ClockJump, 4),
     (Fault::ClockJumpFar, 4),
     (Fault::LogAway, 5),
@@ -101,6 +106,7 @@ impl Fault {
             Self::BadNetwork => "fault network loses, doubles and delays",
             Self::SlowDisk => "fault disk is slow",
             Self::SlowDisks => "fault all disks are slow",
+            Self::PowerFails => "fault power fails while all disks are slow",
             Self::ClockJump => "fault clock jumps by seconds",
             Self::ClockJumpFar => "fault clock jumps by an hour",
             Self::LogAway => "fault event log is away",
@@ -145,8 +151,7 @@ impl World {
                 }
             }),
             Fault::CrashAll => {
-                let ids: Vec<u32> = self.voters.keys().copied().collect();
-                ids.into_iter().for_each(|id| self.crash_for_a_while(id));
+                self.crash_all();
                 Some(())
             }
             Fault::PauseVoter => self.any_voter().map(|id| self.pause(Address::Voter(id))),
@@ -155,12 +160,12 @@ impl World {
             Fault::Isolate => self.anybody().map(|who| {
                 self.net.mute.insert(who);
                 self.net.deaf.insert(who);
-                let over = self.over(500, 5_000);
+                let over = self.later(500, 5_000);
                 self.agenda.at(over, Event::Mended(Mended::Heard(who)));
                 self.agenda.at(over, Event::Mended(Mended::Hears(who)));
             }),
             Fault::CutOneWay => self.anybody().map(|who| {
-                let over = self.over(500, 5_000);
+                let over = self.later(500, 5_000);
                 if self.chance.happens(500) {
                     self.net.mute.insert(who);
                     self.agenda.at(over, Event::Mended(Mended::Heard(who)));
@@ -171,36 +176,42 @@ impl World {
             }),
             Fault::CutPair => self.anybody().zip(self.anybody()).map(|(from, to)| {
                 self.net.cut.insert((from, to));
-                let over = self.over(500, 6_000);
+                let over = self.later(500, 6_000);
                 self.agenda.at(over, Event::Mended(Mended::Pair(from, to)));
             }),
             Fault::BadNetwork => {
                 self.net.loss = self.chance.between(20, 300) as u32;
                 self.net.doubled = self.chance.between(0, 300) as u32;
                 self.net.delay_max = self.chance.between(50, 1_500);
-                let over = self.over(500, 4_000);
+                let over = self.later(500, 4_000);
                 self.agenda.at(over, Event::Mended(Mended::Network));
                 Some(())
             }
             Fault::SlowDisk => self.any_voter().map(|id| {
                 self.slow_disks.insert(id);
-                let over = self.over(500, 4_000);
+                let over = self.later(500, 4_000);
                 self.agenda.at(over, Event::Mended(Mended::Disk(id)));
             }),
             Fault::SlowDisks => {
                 let ids: Vec<u32> = self.voters.keys().copied().collect();
-                let over = self.over(500, 4_000);
+                let over = self.later(500, 4_000);
                 for id in ids {
                     self.slow_disks.insert(id);
                     self.agenda.at(over, Event::Mended(Mended::Disk(id)));
                 }
                 Some(())
             }
+            Fault::PowerFails => {
+                self.slow_disks.extend(self.voters.keys().copied());
+                let over = self.later(50, 600);
+                self.agenda.at(over, Event::Mended(Mended::Power));
+                Some(())
+            }
             Fault::ClockJump => self.jump(4_000),
             Fault::ClockJumpFar => self.jump(HOUR),
             Fault::LogAway => {
                 self.net.deaf.insert(Address::Log);
-                let over = self.over(500, 4_000);
+                let over = self.later(500, 4_000);
                 self.agenda.at(over, Event::Mended(Mended::Hears(Address::Log)));
                 Some(())
             }
@@ -240,6 +251,12 @@ impl World {
             Mended::Pair(from, to) => drop(self.net.cut.remove(&(from, to))),
             Mended::Network => (self.net.loss, self.net.doubled, self.net.delay_max) = (0, 0, 0),
             Mended::Disk(id) => drop(self.slow_disks.remove(&id)),
+            Mended::Power => {
+                self.slow_disks.clear();
+                if self.sight.phase == Phase::Storm {
+                    self.crash_all();
+                }
+            }
             Mended::Clock(id) => {
                 if let Some(voter) = self.voters.get_mut(&id) {
                     voter.clock_ahead = Millis::ZERO;
@@ -248,7 +265,7 @@ impl World {
         }
     }
 
-    fn over(&mut self, from: i64, to: i64) -> trunkline_domain::vocabulary::Timestamp {
+    fn later(&mut self, from: i64, to: i64) -> Timestamp {
         self.agenda.now() + Millis(self.chance.between(from, to))
     }
 
@@ -275,14 +292,19 @@ impl World {
         }
     }
 
+    fn crash_all(&mut self) {
+        let ids: Vec<u32> = self.voters.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.crash_for_a_while(id));
+    }
+
     fn crash_for_a_while(&mut self, id: u32) {
         self.crash(id);
-        let back = self.over(100, 3_500);
+        let back = self.later(100, 3_500);
         self.agenda.at(back, Event::Start { voter: id });
     }
 
     fn pause(&mut self, who: Address) {
-        let until = self.over(500, 6_000);
+        let until = self.later(500, 6_000);
         self.paused.insert(who, until);
     }
 
@@ -298,7 +320,7 @@ impl World {
         if self.bug == Some(Bug::LostDiskKeepsNumber) {
             let members = self.sight.voters.iter().copied().collect();
             voter.disk = Disk::founding(&members);
-            let back = self.over(50, 400);
+            let back = self.later(50, 400);
             self.agenda.at(back, Event::Start { voter: lost });
             return Some(());
         }
@@ -307,7 +329,7 @@ impl World {
         let fresh = 100 + self.life_count;
         self.voters.insert(fresh, Voter::new(fresh, Disk::default(), 60));
         self.replaced = Some((lost, fresh));
-        let back = self.over(100, 1_500);
+        let back = self.later(100, 1_500);
         self.agenda.at(back, Event::Start { voter: fresh });
         Some(())
     }
@@ -320,7 +342,7 @@ impl World {
         let id = self.any_voter()?;
         let by = if self.chance.happens(500) { far } else { -far };
         self.voters.get_mut(&id)?.clock_ahead = Millis(by - self.chance.between(0, 500) * by.signum());
-        let over = self.over(1_000, 6_000);
+        let over = self.later(1_000, 6_000);
         self.agenda.at(over, Event::Mended(Mended::Clock(id)));
         Some(())
     }

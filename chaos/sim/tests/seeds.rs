@@ -61,6 +61,7 @@ const HAPPENED: &[&str] = &[
     "fault network loses, doubles and delays",
     "fault disk is slow",
     "fault all disks are slow",
+    "fault power fails while all disks are slow",
     "fault clock jumps by seconds",
     "fault clock jumps by an hour",
     "fault event log is away",
