@@ -218,23 +218,27 @@ impl World {
             Fault::OwnerDies => self.renew_owner(),
             Fault::OwnerPauses => {
                 let at = self.chance.below(self.owners.len()) as u32;
-                Some(self.pause(Address::Owner(at)))
+                self.pause(Address::Owner(at));
+                Some(())
             }
             Fault::MediaDies => self.renew_media(true),
             Fault::MediaIsReplaced => self.renew_media(false),
             Fault::MediaPauses => {
                 let at = self.chance.below(self.medias.len()) as u32;
-                Some(self.pause(Address::Media(at)))
+                self.pause(Address::Media(at));
+                Some(())
             }
             Fault::PartitionDies => self.renew_partition(),
             Fault::PartitionPauses => {
                 let at = self.chance.below(self.partitions.len()) as u32;
-                Some(self.pause(Address::Partition(at)))
+                self.pause(Address::Partition(at));
+                Some(())
             }
             Fault::NodeDies => self.renew_node(),
             Fault::NodePauses => {
                 let at = self.chance.below(self.nodes.len()) as u32;
-                Some(self.pause(Address::Node(at)))
+                self.pause(Address::Node(at));
+                Some(())
             }
         };
         if struck.is_some() {

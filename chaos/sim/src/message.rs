@@ -1,10 +1,11 @@
 //! Who talks to whom, and what is said.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::rc::Rc;
 
 use trunkline_domain::agent_state::{Action, Reply};
-use trunkline_domain::facts::{AgentFact, ContactFact, Outcome, RoutingFact};
+use trunkline_domain::facts::{AgentFact, ContactFact, LogFact, Outcome, RoutingFact};
 use trunkline_domain::routing::{OfferCommand, TurnAwayCommand};
 use trunkline_domain::vocabulary::{
     AgentId, Cell, CommandId, ContactId, LogName, OfferId, Position, Timestamp,
@@ -147,6 +148,20 @@ impl Outcomes {
             Self::Agents(_) => LogName::Agents,
             Self::Contacts(_) => LogName::Contacts,
             Self::Routing(_) => LogName::Routing,
+        }
+    }
+}
+
+/// For a reader of the trace: what each fact says, and of whom.
+impl fmt::Display for Outcomes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn names<F: LogFact>(outcome: &Outcome<F>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            outcome.facts.iter().try_for_each(|it| write!(f, "{} of {} ", it.fact.name(), it.fact.stream()))
+        }
+        match self {
+            Self::Agents(outcome) => names(outcome, f),
+            Self::Contacts(outcome) => names(outcome, f),
+            Self::Routing(outcome) => names(outcome, f),
         }
     }
 }

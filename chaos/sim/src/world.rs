@@ -351,7 +351,12 @@ impl World {
             LogWhat::Append { cell, kept } => {
                 let sequence = kept.record.sequence;
                 let position = self.logs.append(cell, kept.clone());
-                self.tally.one(match self.checker.logged(cell, position, &kept)? {
+                let verdict = self.checker.logged(cell, position, &kept)?;
+                if verdict == Fence::Counts {
+                    let (now, log, outcome) = (self.agenda.now(), kept.outcome.log(), &kept.outcome);
+                    self.trace.say(now, format_args!("{log}/{cell} at {position}: {outcome}"));
+                }
+                self.tally.one(match verdict {
                     Fence::Counts => "records that count",
                     Fence::FenceRecord => "fence records",
                     Fence::Void { .. } => "records void: their owner was superseded",
