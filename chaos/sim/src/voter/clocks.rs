@@ -51,3 +51,27 @@ impl Clocks {
         self.agreed.is_some_and(|(said, at)| jumped(said, now.since(at), wall, SKEW_MAX).is_none())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_once_the_others_have_answered_is_not_vouched_for() {
+        let (began, next) = (Timestamp(0), Timestamp(ROUND.0));
+        let hour_ahead = next + Millis(3_600_000);
+        let mut clocks = Clocks::default();
+        assert!(clocks.round(began, began, 3));
+        clocks.told(2, began, began, began);
+        clocks.told(3, began, began, began);
+        assert!(clocks.round(next, hour_ahead, 3));
+        assert!(clocks.agrees(next, next), "as it went on from what was compared");
+        assert!(!clocks.agrees(next, hour_ahead));
+        // What was said to the round before counts for nothing in this one.
+        clocks.told(2, began, next, next);
+        clocks.told(3, began, next, next);
+        let later = next + ROUND;
+        assert!(clocks.round(later, hour_ahead + ROUND, 3));
+        assert!(!clocks.agrees(later, hour_ahead + ROUND));
+    }
+}
