@@ -149,10 +149,11 @@ struct Shadow {
     wrap_up: bool,
 }
 
-/// Folds the facts of a history: each agent's order makes sense, tokens are unique, each reservation ends once.
+/// Folds the facts of a history: each agent's order makes sense, tokens are unique, each reservation ends once, the epochs
+/// of a resource rise.
 fn well_formed(machine: &Machine) {
     let mut shadows: BTreeMap<String, Shadow> = BTreeMap::new();
-    let mut tokens = BTreeSet::new();
+    let (mut tokens, mut epochs) = (BTreeSet::new(), BTreeMap::new());
     for posted in machine.state().outbox.values() {
         let it = shadows.entry(posted.fact.stream()).or_default();
         assert_eq!(posted.sequence, it.sequence + 1, "a stream has no gaps");
@@ -196,9 +197,12 @@ fn well_formed(machine: &Machine) {
                 assert!(it.wrap_up);
                 it.wrap_up = false;
             }
+            AgentFact::LeaseGranted { resource, epoch, .. } => {
+                let before = epochs.insert(resource.clone(), *epoch);
+                assert!(before < Some(*epoch), "two ownerships never have one epoch");
+            }
             AgentFact::DeviceRegistered { .. }
             | AgentFact::DeviceUnregistered { .. }
-            | AgentFact::LeaseGranted { .. }
             | AgentFact::LeaseLapsed { .. }
             | AgentFact::LeaseReleased { .. } => {}
         }
