@@ -155,6 +155,20 @@ fn somebody_served_before_who_waited_longer_is_found() {
         pen.routing(120_000, vec![offer_made(5, 8, 1)]);
         pen.routing(120_001, vec![offer_made(4, 9, 2)]);
     });
+    // Or its node has just lost its lease by agent-state's clock, which may be up to a second ahead of the owner's.
+    for (lapsed_at, names) in [(121_000, &[][..]), (121_001, &["served_in_order"])] {
+        check(names, |pen| {
+            let lapsed = AgentFact::LeaseLapsed {
+                resource: format!("media/{}", node()),
+                holder: node(),
+                epoch: Epoch(3),
+            };
+            pen.arrive(110_000, 5);
+            pen.agents(120_000, vec![reserved(5, 8, 1, 140_000)]);
+            pen.agents(lapsed_at, vec![lapsed]);
+            pen.routing(120_000, vec![offer_made(5, 8, 1)]);
+        });
+    }
     // Long after the miss it is that agent's turn again.
     check(&["served_in_order"], |pen| {
         pen.offer(105_000, 4, 7, 1);

@@ -8,6 +8,9 @@
 //! - this agent had missed or declined it, within the queue's `reoffer_after_ms`;
 //! - its last offer failed because the contact or its node was gone, or the node's lease has lapsed.
 //!
+//! Offers are dated by the owner's clock, leases and reservations by agent-state's, so the two are compared with an
+//! allowance of a second.
+//!
 //! Offers of one record are of one turn, made at once.
 
 use std::collections::BTreeMap;
@@ -25,6 +28,10 @@ use crate::history::{History, Place};
 /// The longest time between the planning of a turn and its offers in the log: a reservation may wait that long for
 /// agent-state to elect a leader.
 pub const PLANNING_MS_MAX: Millis = Millis(5_000);
+
+/// How far the clock of a partition's owner may be behind agent-state's: what agent-state did just before an offer may be
+/// dated just after it.
+const CLOCKS_APART_MS_MAX: Millis = Millis(1_000);
 
 /// The promise.
 pub const INVARIANT: Invariant = Invariant {
@@ -174,14 +181,15 @@ impl Reasons<'_> {
     fn node_lost(&self, node_id: &NodeId, now: Timestamp) -> bool {
         let changes = self.leases.get(node_id).map_or(&[][..], Vec::as_slice);
         let before = changes.iter().rfind(|(at, _)| *at <= now && !recent(*at, now));
-        before.is_some_and(|(_, held)| !held) || changes.iter().any(|(at, held)| !held && recent(*at, now))
+        let lately = |at: Timestamp| at <= now + CLOCKS_APART_MS_MAX && now.since(at) <= PLANNING_MS_MAX;
+        before.is_some_and(|(_, held)| !held) || changes.iter().any(|(at, held)| !held && lately(*at))
     }
 
     /// Whether a reservation of the contact lived at any time since the turn may have been planned.
     fn held(&self, contact_id: &ContactId, now: Timestamp) -> bool {
         let all = self.reservations.get(contact_id).map_or(&[][..], Vec::as_slice);
         let lives = |until: Option<Timestamp>| until.is_none_or(|until| until > now || recent(until, now));
-        all.iter().any(|(from, until)| *from <= now && lives(*until))
+        all.iter().any(|(from, until)| *from <= now + CLOCKS_APART_MS_MAX && lives(*until))
     }
 }
 

@@ -33,7 +33,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 const BELOW_SERVICES: &[&str] = &["trunkline-domain", "trunkline-proto", "trunkline-runtime"];
 
 /// The end of the line, and the tools beside it: these may name everybody.
-const TOP: &[&str] = &["services/trunkline", "chaos", "chaos/linear", "chaos/rounds", "loadtest"];
+const TOP: &[&str] =
+    &["services/trunkline", "chaos", "chaos/linear", "chaos/rounds", "chaos/sim", "loadtest"];
 
 /// Inside the core: a module may use these and itself. `directory` is the one fold that everybody keeps.
 const EDGES: &[(&str, &[&str])] = &[

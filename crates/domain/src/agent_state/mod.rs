@@ -42,6 +42,9 @@ pub const FEATURE_LEVEL_REACHABILITY: u32 = 1;
 /// From this level on it is told when an agent's presence is unsteady.
 pub const FEATURE_LEVEL_STEADINESS: u32 = 1;
 
+/// From this level on a resource is granted once in an entry.
+pub const FEATURE_LEVEL_ONE_GRANT: u32 = 1;
+
 /// An agent that changed its presence no more for as long is steady.
 pub const STEADY_AFTER: Millis = Millis::from_secs(60);
 

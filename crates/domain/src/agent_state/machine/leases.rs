@@ -4,7 +4,8 @@ use super::{Due, Machine, Turn};
 use crate::agent_state::agent::{Agent, Session};
 use crate::agent_state::lease::{Holding, Lease, node_of_resource};
 use crate::agent_state::reply::{Done, Rejection, Reply};
-use crate::agent_state::{LEASE_COUNT_MAX, LEASE_TTL};
+use crate::agent_state::state::OutboxKey;
+use crate::agent_state::{FEATURE_LEVEL_ONE_GRANT, LEASE_COUNT_MAX, LEASE_TTL};
 use crate::facts::AgentFact;
 use crate::vocabulary::{AgentId, Epoch, Millis, NodeId, Timestamp};
 
@@ -37,6 +38,12 @@ impl Machine {
                 previous_renewed_at: lease.previous_renewed_at,
             });
         }
+        if self.state.feature_level >= FEATURE_LEVEL_ONE_GRANT
+            && let Some(over) = self.granted_at(turn.index, &resource)
+        {
+            return Err(over);
+        }
+        let lease = self.state.leases.entry(resource.clone()).or_default();
         lease.previous_renewed_at = lease.renewed_at.replace(now);
         let previous_renewed_at = lease.previous_renewed_at;
         let (epoch, expires_at) = (Epoch(turn.index), now + ttl);
@@ -47,6 +54,19 @@ impl Machine {
         self.post_lease(turn, &resource, now, fact);
         self.unconfirm_node(turn, &resource, now);
         Ok(Done::LeaseAcquired { epoch, expires_at, previous_renewed_at })
+    }
+
+    /// Why a resource is not granted once more at a Raft index: two ownerships would have one epoch, and no reader could
+    /// tell their records apart. The commands of one entry are stamped one by one, so the first may lapse before the
+    /// second asks. What was granted at the index is in the outbox: it is not published before the index is applied.
+    fn granted_at(&self, index: u64, resource: &str) -> Option<Rejection> {
+        let first = OutboxKey { index, ordinal: 0 };
+        self.state.outbox.range(first..).find_map(|(_, posted)| match &posted.fact {
+            AgentFact::LeaseGranted { resource: granted, holder, expires_at, .. } if granted == resource => {
+                Some(Rejection::LeaseHeld { holder: holder.clone(), expires_at: *expires_at })
+            }
+            _ => None,
+        })
     }
 
     pub(super) fn renew_lease(

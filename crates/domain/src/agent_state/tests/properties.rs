@@ -218,10 +218,11 @@ struct Shadow {
     devices: BTreeSet<DeviceId>,
 }
 
-/// Folds the facts of a history: each agent's order makes sense, tokens are unique, each reservation ends once.
+/// Folds the facts of a history: each agent's order makes sense, tokens are unique, each reservation ends once, the epochs
+/// of a resource rise.
 fn well_formed(machine: &Machine) {
     let mut shadows: BTreeMap<String, Shadow> = BTreeMap::new();
-    let mut tokens = BTreeSet::new();
+    let (mut tokens, mut epochs) = (BTreeSet::new(), BTreeMap::new());
     for posted in machine.state().outbox.values() {
         let it = shadows.entry(posted.fact.stream()).or_default();
         assert_eq!(posted.sequence, it.sequence + 1, "a stream has no gaps");
@@ -273,9 +274,11 @@ fn well_formed(machine: &Machine) {
             AgentFact::AgentPresenceUnsteady { change_count, .. } => assert!(*change_count > 6),
             AgentFact::DeviceRegistered { device_id, .. } => drop(it.devices.insert(device_id.clone())),
             AgentFact::DeviceUnregistered { device_id, .. } => assert!(it.devices.remove(device_id)),
-            AgentFact::LeaseGranted { .. }
-            | AgentFact::LeaseLapsed { .. }
-            | AgentFact::LeaseReleased { .. } => {}
+            AgentFact::LeaseGranted { resource, epoch, .. } => {
+                let before = epochs.insert(resource.clone(), *epoch);
+                assert!(before < Some(*epoch), "two ownerships never have one epoch");
+            }
+            AgentFact::LeaseLapsed { .. } | AgentFact::LeaseReleased { .. } => {}
         }
     }
     for (stream, it) in &shadows {

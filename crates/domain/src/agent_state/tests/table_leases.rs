@@ -287,6 +287,33 @@ fn acquiring_twice_at_one_raft_index_is_one_grant() {
 }
 
 #[test]
+fn a_resource_whose_lease_ended_in_the_entry_that_granted_it_is_not_granted_again_in_that_entry() {
+    // The first is stamped while the disk is slow, the last when its lease has lapsed, and all are one entry.
+    for end in [None, Some((2_000, give_back("billing/0", "nod_a", 9)))] {
+        for holder in ["nod_a", "nod_b"] {
+            let mut world = World::new();
+            let mut apply = |index, now, action| {
+                world.now = now;
+                let command = world.command(&format!("at-{index}-{now}"), action);
+                world.machine.apply(index, 1, command)
+            };
+            let granted = apply(9, 10, acquire_for("billing/0", "nod_a", 3_000));
+            assert!(matches!(granted, Ok(Done::LeaseAcquired { epoch: Epoch(9), .. })), "{granted:?}");
+            if let Some((now, action)) = end.clone() {
+                apply(9, now, action).unwrap();
+            }
+            let again = apply(9, 3_010, acquire_for("billing/0", holder, 3_000));
+            let expires_at = Timestamp(3_010);
+            assert_eq!(again, Err(Rejection::LeaseHeld { holder: node("nod_a"), expires_at }));
+            // Another resource is granted in that entry, and this one in the next.
+            apply(9, 3_011, acquire_for("billing/1", holder, 3_000)).unwrap();
+            let next = apply(10, 3_011, acquire_for("billing/0", holder, 3_000));
+            assert!(matches!(next, Ok(Done::LeaseAcquired { epoch: Epoch(10), .. })), "{next:?}");
+        }
+    }
+}
+
+#[test]
 fn time_in_which_nobody_led_does_not_count_against_a_lease() {
     let led = |term_of_the_rest: u64| {
         let mut world = World::new();
