@@ -102,6 +102,7 @@ impl Floor {
             queue_id: QUEUE.to_owned(),
             node_id: NODE.to_owned(),
             expires_at_ms: unix_ms() + OFFER_MS,
+            ring_many: false,
         };
         api::ReserveAgentsRequest {
             command_id: self.mint.command().to_string(),

@@ -333,6 +333,7 @@ impl Client {
             queue_id: QUEUE.to_owned(),
             node_id: NODE.to_owned(),
             expires_at_ms: self.setting.expires_at_ms,
+            ring_many: false,
         }
     }
 

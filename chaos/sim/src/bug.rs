@@ -41,11 +41,13 @@ pub enum Bug {
     NeverRecover,
     /// A media node that comes back ends what other nodes have.
     RecoverOthers,
+    /// A contact that rings at many goes on ringing when somebody has answered.
+    RingOn,
 }
 
 impl Bug {
     /// Every bug, in declaration order.
-    pub const ALL: [Bug; 19] = [
+    pub const ALL: [Bug; 20] = [
         Self::AckBeforeMajority,
         Self::AckBeforeSync,
         Self::LostDiskKeepsNumber,
@@ -65,6 +67,7 @@ impl Bug {
         Self::TakeOverUnread,
         Self::NeverRecover,
         Self::RecoverOthers,
+        Self::RingOn,
     ];
 
     /// The word for it in `TRUNKLINE_SIM_BUG`.

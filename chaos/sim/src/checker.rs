@@ -254,6 +254,7 @@ fn count(it: &Committed<'_>, tally: &mut Tally) {
             let refused = answers.iter().filter(|answer| answer.granted.is_err()).count();
             tally.many("wishes refused", refused as u64);
         }
+        Ok(Done::Accepted) if it.facts.len() > 1 => tally.one("ringing ended by an answer"),
         Ok(_) => {}
         Err(_) => tally.one("commands rejected"),
     }

@@ -115,6 +115,11 @@ fn a_media_node_that_forgets_what_it_lost_is_found() {
 }
 
 #[test]
+fn a_phone_that_rings_on_when_another_has_answered_is_found() {
+    check(Bug::RingOn, "one_reservation");
+}
+
+#[test]
 fn a_media_node_that_ends_what_others_have_is_found() {
     check(Bug::RecoverOthers, "routing_goes_on");
 }

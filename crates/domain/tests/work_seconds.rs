@@ -133,6 +133,7 @@ impl World {
                     queue_id: queue(mode),
                     node_id: NodeId::parse("nod_m").unwrap(),
                     expires_at: Timestamp(self.now + 1_500),
+                    ring_many: false,
                 };
                 Action::ReserveAgents { cell: Cell(0), routing_epoch: ROUTING, wishes: vec![wish] }
             }

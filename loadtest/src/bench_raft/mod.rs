@@ -13,6 +13,7 @@
 //! which in this bench is the embedded one of the voter that leads, on the same disk, with its own `fdatasync`; no broker
 //! runs. Its outbox is empty before etcd has its turn.
 
+mod crowd;
 mod etcd;
 mod seats;
 
@@ -127,6 +128,8 @@ async fn measured(options: &Options, out: &mut (dyn Write + Send)) -> Result<boo
         writeln!(out, "{}", serde_json::to_string(&line).map_err(Failure::new)?)?;
     }
     voters.stop().await?;
+    drop(etcd);
+    passed &= crowd::measured(&dir.join("crowd"), &options.program, &machine, out).await?;
     Ok(passed)
 }
 

@@ -265,6 +265,18 @@ impl Process {
     pub fn cpu_ms(&self) -> Option<u64> {
         cpu_ms(self.pid()?)
     }
+
+    /// The most memory that it has had at a time, resident, in KiB.
+    pub fn memory_kib_max(&self) -> Option<u64> {
+        memory_kib_max(self.pid()?)
+    }
+}
+
+/// The most memory that a process has had at a time, resident, in KiB (`VmHWM`, proc(5)); `None` when it does not run.
+pub(crate) fn memory_kib_max(pid: impl fmt::Display) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// CPU time that a process has used, user and system, in ms; `None` when it does not run.

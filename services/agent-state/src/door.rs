@@ -260,6 +260,7 @@ fn wish(it: api::ReservationWish) -> Result<Wish, DoorError> {
         queue_id: id(&it.queue_id, "wishes.queue_id")?,
         node_id: id(&it.node_id, "wishes.node_id")?,
         expires_at: Timestamp(it.expires_at_ms),
+        ring_many: it.ring_many,
     })
 }
 
@@ -369,9 +370,10 @@ impl Refusal for Refused<'_> {
             | Rejection::CommandIdReused => RejectionKind::InvalidArgument,
             Rejection::AlreadySignedIn { .. } => RejectionKind::AlreadyExists,
             Rejection::StaleEpoch { .. } | Rejection::LeaseHeld { .. } => RejectionKind::Conflict,
-            Rejection::TooManyDevices | Rejection::TooManyLeases | Rejection::OutboxFull => {
-                RejectionKind::ResourceExhausted
-            }
+            Rejection::TooManyDevices
+            | Rejection::TooManyLeases
+            | Rejection::RingFull
+            | Rejection::OutboxFull => RejectionKind::ResourceExhausted,
             Rejection::NotSignedIn
             | Rejection::WrongSession { .. }
             | Rejection::WrongOffer { .. }

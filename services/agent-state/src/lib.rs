@@ -40,6 +40,8 @@ use crate::store::{Store, StoreError};
 const LAG_MAX: u64 = 1_000;
 /// How large the state database is on disk, in bytes, as of the last snapshot.
 const STATE_BYTES: &str = "trunkline.agent_state.state.bytes";
+/// How long the last snapshot took, in ms.
+const SNAPSHOT_MS: &str = "trunkline.agent_state.snapshot.ms";
 /// The pause between attempts to find the other voters.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -224,6 +226,7 @@ async fn watch(
         telemetry.gauge(names::RAFT_TERM, &[]).set(standing.term.cast_signed());
         telemetry.gauge(names::RAFT_APPLIED_INDEX, &[]).set(standing.applied_index.cast_signed());
         telemetry.gauge(STATE_BYTES, &[]).set(consensus.machine().state_bytes().cast_signed());
+        telemetry.gauge(SNAPSHOT_MS, &[]).set(consensus.machine().snapshot_ms().cast_signed());
         let lag = standing.last_index.saturating_sub(standing.applied_index);
         match &standing.leader {
             Leader::Me { .. } => match &permitted {

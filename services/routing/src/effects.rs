@@ -219,6 +219,7 @@ fn wish(wish: &Wish) -> agent_state::ReservationWish {
         queue_id: wish.queue_id.to_string(),
         node_id: wish.node_id.to_string(),
         expires_at_ms: wish.expires_at.0,
+        ring_many: false,
     }
 }
 

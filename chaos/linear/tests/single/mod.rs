@@ -134,6 +134,7 @@ impl Single {
                     queue_id: "que_q".parse().unwrap(),
                     node_id,
                     expires_at: Timestamp(FAR),
+                    ring_many: false,
                 };
                 Action::ReserveAgents { cell: Cell(0), routing_epoch: self.routing_epoch, wishes: vec![wish] }
             }

@@ -73,12 +73,24 @@ impl Owner {
         }
     }
 
-    /// One or two contacts for one or two agents, chosen without looking closely.
+    /// One or two contacts for one or two agents, or one for all of them, chosen without looking closely.
     fn wishes(&mut self, epoch: Epoch, turn: &mut Turn<'_>) -> Vec<Wish> {
         let sight = turn.sight;
         let agents: Vec<&AgentId> =
             sight.agents.iter().filter(|(_, cell)| *cell == self.cell).map(|(id, _)| id).collect();
         let mut wishes = Vec::new();
+        if turn.chance.happens(250)
+            && let Some((contact_id, node_id)) = turn.chance.pick(&sight.waiting)
+        {
+            // It rings at everybody.
+            let expires_at = turn.now + self.clock_ahead + Millis(turn.chance.between(800, 3_500));
+            for agent_id in agents {
+                let (agent_id, contact_id, node_id) = (agent_id.clone(), contact_id.clone(), node_id.clone());
+                let wish = self.wish(epoch, agent_id, contact_id, node_id, expires_at);
+                wishes.push(Wish { ring_many: true, ..wish });
+            }
+            return wishes;
+        }
         for _ in 0..turn.chance.between(1, 2) {
             let Some((contact_id, node_id)) = turn.chance.pick(&sight.waiting) else { break };
             let Some(agent_id) = turn.chance.pick(&agents) else { break };
@@ -125,7 +137,7 @@ impl Owner {
             .expect("a letter, digits and dashes");
         let company_id = CompanyId::from_name("acme").expect("letters");
         let queue_id = QueueId::from_name("main").expect("letters");
-        Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at }
+        Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at, ring_many: false }
     }
 
     fn take_back(&mut self, epoch: Epoch, turn: &mut Turn<'_>) {

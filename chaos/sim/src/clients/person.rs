@@ -68,12 +68,12 @@ impl Person {
                 let duration = Millis(*turn.chance.pick(&[0, 400, 1_500, 4_000]).unwrap_or(&0));
                 Action::GoNotReady { agent_id, reason: "break".to_owned(), duration, said: self.says() }
             }
-            62..72 => Action::FinishWrapUp { agent_id, offer_id: None, code: String::new() },
+            62..66 => Action::FinishWrapUp { agent_id, offer_id: None, code: String::new() },
             72..77 => Action::SignOut { agent_id, reason: "done".to_owned(), said: self.says() },
             77..80 => self.sign_in(),
             80..97 => self.device(turn),
             100..104 => Action::RequestWrapUp { agent_id, offer_id: None },
-            104..108 => {
+            66..72 | 104..108 => {
                 let span = Millis(turn.chance.between(100, 900));
                 Action::ExtendWrapUp { agent_id, offer_id: None, span }
             }

@@ -1,9 +1,11 @@
-//! No agent has two live reservations, no contact is accepted twice, and nobody is connected without an acceptance.
+//! No agent has two live reservations, no contact is accepted twice, nobody is connected without an acceptance, and a contact
+//! has more than one reservation only while it rings at many: when one accepts, the others are over by the same command.
 //!
 //! Without it two callers hear one agent, or one caller two.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use trunkline_domain::agent_state::Action;
 use trunkline_domain::facts::AgentFact;
 use trunkline_domain::vocabulary::{AgentId, ContactId};
 
@@ -15,7 +17,9 @@ pub(crate) const NAME: &str = "one_reservation";
 #[derive(Debug, Default)]
 pub(crate) struct OneReservation {
     by_agent: BTreeMap<AgentId, u64>,
-    by_contact: BTreeMap<ContactId, u64>,
+    by_contact: BTreeMap<ContactId, BTreeSet<u64>>,
+    /// Those that let others ring beside them.
+    ringing: BTreeSet<u64>,
     accepted: BTreeMap<ContactId, u64>,
     bridged: BTreeSet<ContactId>,
 }
@@ -23,19 +27,34 @@ pub(crate) struct OneReservation {
 impl OneReservation {
     pub(crate) fn committed(&mut self, it: &Committed<'_>) -> Verdict {
         for (_, posted) in it.facts {
-            self.fact(&posted.fact).map_err(|why| format!("{why} at index {}", it.index))?;
+            self.fact(&posted.fact, it).map_err(|why| format!("{why} at index {}", it.index))?;
+        }
+        for (_, posted) in it.facts {
+            let AgentFact::ReservationAccepted { contact_id, token, .. } = &posted.fact else { continue };
+            let live = self.by_contact.get(contact_id);
+            if let Some(other) = live.and_then(|it| it.iter().find(|it| *it != token)) {
+                return Err(format!("{contact_id} rings as {other} and was accepted as {token}"));
+            }
         }
         Ok(())
     }
 
-    fn fact(&mut self, fact: &AgentFact) -> Verdict {
+    fn fact(&mut self, fact: &AgentFact, it: &Committed<'_>) -> Verdict {
         match fact {
-            AgentFact::AgentReserved { agent_id, contact_id, token, .. } => {
+            AgentFact::AgentReserved { agent_id, contact_id, token, offer_id, .. } => {
                 if let Some(other) = self.by_agent.insert(agent_id.clone(), *token) {
                     return Err(format!("{agent_id} has the reservations {other} and {token}"));
                 }
-                if let Some(other) = self.by_contact.insert(contact_id.clone(), *token) {
-                    return Err(format!("{contact_id} has the reservations {other} and {token}"));
+                let Action::ReserveAgents { wishes, .. } = &it.command.action else {
+                    return Err(format!("{token} is of no wish"));
+                };
+                if wishes.iter().any(|wish| wish.offer_id == *offer_id && wish.ring_many) {
+                    self.ringing.insert(*token);
+                }
+                let live = self.by_contact.entry(contact_id.clone()).or_default();
+                live.insert(*token);
+                if live.len() > 1 && !live.is_subset(&self.ringing) {
+                    return Err(format!("{contact_id} has the reservations {live:?}"));
                 }
             }
             AgentFact::ReservationAccepted { agent_id, contact_id, token, .. } => {
@@ -50,7 +69,9 @@ impl OneReservation {
                 if self.by_agent.remove(agent_id) != Some(*token) {
                     return Err(format!("{token} was released and is no live reservation of {agent_id}"));
                 }
-                self.by_contact.remove(contact_id);
+                if let Some(live) = self.by_contact.get_mut(contact_id) {
+                    live.remove(token);
+                }
             }
             _ => {}
         }

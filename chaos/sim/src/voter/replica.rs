@@ -97,6 +97,11 @@ impl Replica {
                     lease.holding = None;
                 }
             }),
+            (Bug::RingOn, Action::AcceptReservation { agent_id, .. }) => self.alter(|state| {
+                if let Some(held) = state.agents.get_mut(agent_id).and_then(|it| it.reservation.as_mut()) {
+                    held.wish.ring_many = false;
+                }
+            }),
             (Bug::LeaseNeverLapses, _) => self.alter(|state| {
                 for holding in state.leases.values_mut().filter_map(|lease| lease.holding.as_mut()) {
                     holding.expires_at = holding.expires_at + Millis::from_secs(1_000_000);

@@ -251,6 +251,7 @@ impl Action {
             }
             Self::FinishWrapUp { offer_id, code, .. } => u32::from(offer_id.is_some() || !code.is_empty()),
             Self::DefineRoster(roster) => roster.feature_level(),
+            Self::ReserveAgents { wishes, .. } => u32::from(wishes.iter().any(|wish| wish.ring_many)),
             _ => 0,
         }
     }
@@ -332,6 +333,9 @@ pub struct Wish {
     pub node_id: NodeId,
     /// When the hold ends by itself.
     pub expires_at: Timestamp,
+    /// Whether others may be held for the contact at the same time, as long as all of them say so: their phones ring at once,
+    /// and the first who accepts has it.
+    pub ring_many: bool,
 }
 
 /// A device that can be called.

@@ -62,6 +62,9 @@ pub const RESERVATION_LEN_MAX: Millis = Millis::from_secs(600);
 /// Wishes at one Raft index, at most. Tokens are made of the index and the wish's place: see [`token`].
 pub const WISH_COUNT_MAX: usize = 1024;
 
+/// Agents held for one contact at a time, at most: each is a call that media makes.
+pub const RING_COUNT_MAX: usize = 32;
+
 /// Devices of one agent, at most.
 pub const DEVICE_COUNT_MAX: usize = 8;
 

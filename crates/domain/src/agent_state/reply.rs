@@ -125,6 +125,9 @@ pub enum Rejection {
         /// The live one.
         offer_id: OfferId,
     },
+    /// As many are held for the contact as may be.
+    #[error("the contact rings at as many agents as may be")]
+    RingFull,
     /// Nothing was heard of the agent's desktop for too long.
     #[error("session is lost: nothing is heard of the agent's desktop")]
     SessionLost,
@@ -258,6 +261,7 @@ impl Rejection {
             Self::AlreadySignedIn { .. } => "ALREADY_SIGNED_IN",
             Self::WrongSession { .. } => "WRONG_SESSION",
             Self::WrongOffer { .. } => "WRONG_OFFER",
+            Self::RingFull => "RING_FULL",
             Self::SessionLost => "SESSION_LOST",
             Self::OutOfOrder { .. } => "OUT_OF_ORDER",
             Self::SignOutForced => "SIGN_OUT_FORCED",

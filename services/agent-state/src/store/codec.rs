@@ -374,7 +374,7 @@ records! {
     SessionLease { ttl, expires_at, lost }
     Steadiness { changed_at, told }
     Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until, traceparent; 2: wrap_up_requested }
-    Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at }
+    Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at; 2: ring_many }
     Device { contact_uri, node_id, expires_at }
     Lease { holding, renewed_at, previous_renewed_at, sequence }
     Holding { holder, epoch, expires_at, address }
@@ -459,5 +459,6 @@ choices! {
         36 WrongSession { session_id }
         37 SessionLost {}
         38 WrongOffer { offer_id }
+        39 RingFull {}
     }
 }

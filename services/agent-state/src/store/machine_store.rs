@@ -4,6 +4,7 @@ use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder};
@@ -32,6 +33,8 @@ struct Shared {
     db: Mutex<StateDb>,
     /// Of the database on disk, in bytes, when it was last looked at.
     state_bytes: AtomicU64,
+    /// How long the last snapshot took to be written, in ms; zero before the first.
+    snapshot_ms: AtomicU64,
     disk: SharedDisk,
     snapshots: PathBuf,
     quarantine: PathBuf,
@@ -63,7 +66,18 @@ impl MachineStore {
         let (applied, _) = watch::channel(view.last_applied.map_or(0, |log_id| log_id.index));
         let state_bytes = AtomicU64::new(db.size_on_disk());
         let (view, db) = (Mutex::new(view), Mutex::new(db));
-        Self(Arc::new(Shared { view, db, state_bytes, disk, snapshots, quarantine, applied, failure }))
+        let snapshot_ms = AtomicU64::new(0);
+        Self(Arc::new(Shared {
+            view,
+            db,
+            state_bytes,
+            snapshot_ms,
+            disk,
+            snapshots,
+            quarantine,
+            applied,
+            failure,
+        }))
     }
 
     /// The state now. Held for a moment only: nothing is applied meanwhile.
@@ -81,11 +95,17 @@ impl MachineStore {
         self.0.state_bytes.load(Ordering::Relaxed)
     }
 
+    /// How long the last snapshot took from the state until its file was durable, in ms; zero before the first.
+    pub fn snapshot_ms(&self) -> u64 {
+        self.0.snapshot_ms.load(Ordering::Relaxed)
+    }
+
     /// Writes the present state as a snapshot file, durable when this returns.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub(super) fn write_snapshot(&self) -> Result<(SnapshotMeta, Vec<u8>), StoreError> {
+        let began = Instant::now();
         let (last_log_id, last_membership, state) = {
             let view = self.view();
             (view.last_applied, view.membership.clone(), view.machine.state().clone())
@@ -94,6 +114,8 @@ impl MachineStore {
         let snapshot_id = snapshot::id(last_log_id, &bytes);
         let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id };
         snapshot::write(&*self.0.disk, &self.0.snapshots, &meta, &bytes)?;
+        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.snapshot_ms.store(took, Ordering::Relaxed);
         let state_bytes = self.db().size_on_disk();
         self.0.state_bytes.store(state_bytes, Ordering::Relaxed);
         if state_bytes > StateDb::bytes_max(bytes.len()) {

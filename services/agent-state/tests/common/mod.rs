@@ -351,6 +351,7 @@ pub fn reserve(agent: &str, contact: &str, epoch: u64, expires_at_ms: i64) -> ap
             queue_id: "que_main".to_owned(),
             node_id: "nod_m".to_owned(),
             expires_at_ms,
+            ring_many: false,
         }],
     }
 }

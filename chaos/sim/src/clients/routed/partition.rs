@@ -287,7 +287,7 @@ fn wish(wish: trunkline_domain::routing::Wish) -> Wish {
         node_id,
         expires_at,
     } = wish;
-    Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at }
+    Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at, ring_many: false }
 }
 
 fn rescind(command: ReleaseCommand, node_id: NodeId, epoch: Epoch) -> Action {

@@ -22,8 +22,8 @@ mod reservations;
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
     state: State,
-    /// Who is held for a contact: exactly the reservations in `state.agents`.
-    held: BTreeMap<ContactId, AgentId>,
+    /// Who is held for a contact: exactly the reservations in `state.agents`. More than one only while it rings at many.
+    held: BTreeMap<ContactId, BTreeSet<AgentId>>,
     /// The next deadline of every agent and lease that has one.
     timers: Timers<Due>,
     /// Answers by their index: exactly `state.answers`.
@@ -48,13 +48,13 @@ impl Machine {
     /// The machine in a state that another machine was in.
     pub fn from_state(state: State) -> Self {
         let mut timers = Timers::default();
-        let mut held = BTreeMap::new();
+        let mut held: BTreeMap<ContactId, BTreeSet<AgentId>> = BTreeMap::new();
         for (agent_id, agent) in &state.agents {
             if let Some(at) = agent.next_deadline() {
                 timers.set(Due::Agent(agent_id.clone()), at);
             }
             if let Some(reservation) = &agent.reservation {
-                held.insert(reservation.wish.contact_id.clone(), agent_id.clone());
+                held.entry(reservation.wish.contact_id.clone()).or_default().insert(agent_id.clone());
             }
         }
         for (resource, lease) in &state.leases {
@@ -342,7 +342,11 @@ impl Machine {
             .remove(agent_id)
             .unwrap_or_else(|| Agent::new(agent_id.clone(), roster_cell, at));
         if let Some(held) = &agent.reservation {
-            self.held.remove(&held.wish.contact_id);
+            let contact_id = &held.wish.contact_id;
+            let others = self.held.get_mut(contact_id);
+            if others.is_some_and(|it| it.remove(agent_id) && it.is_empty()) {
+                self.held.remove(contact_id);
+            }
         }
         let before = agent.activity();
         let feature_level = self.state.feature_level;
@@ -358,7 +362,7 @@ impl Machine {
             self.post(turn, agent.cell, agent.sequence, at, fact);
         }
         if let Some(held) = &agent.reservation {
-            self.held.insert(held.wish.contact_id.clone(), agent_id.clone());
+            self.held.entry(held.wish.contact_id.clone()).or_default().insert(agent_id.clone());
         }
         let due = Due::Agent(agent_id.clone());
         match agent.next_deadline() {

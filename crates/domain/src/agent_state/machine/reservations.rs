@@ -1,11 +1,13 @@
 //! Reserve, accept, release.
 
 use super::{Machine, Turn};
-use crate::agent_state::agent::{Agent, Reservation, Stage};
+use crate::agent_state::agent::{Agent, Moment, Reservation, Stage};
 use crate::agent_state::command::Wish;
 use crate::agent_state::lease::{Lease, media_resource, routing_resource};
 use crate::agent_state::reply::{Done, Rejection, Reply, WishAnswer};
-use crate::agent_state::{FEATURE_LEVEL_REACHABILITY, RESERVATION_LEN_MAX, WISH_COUNT_MAX, token};
+use crate::agent_state::{
+    FEATURE_LEVEL_REACHABILITY, RESERVATION_LEN_MAX, RING_COUNT_MAX, WISH_COUNT_MAX, token,
+};
 use crate::facts::ReleaseOutcome;
 use crate::vocabulary::{AgentId, Cell, ContactId, Epoch, NodeId, OfferId};
 
@@ -58,9 +60,7 @@ impl Machine {
         if agent.cell != cell {
             return Err(Rejection::WrongCell);
         }
-        if let Some(offer_id) = self.offer_of(&wish.contact_id) {
-            return Err(Rejection::ContactReserved { offer_id });
-        }
+        self.joins(&wish)?;
         if wish.expires_at <= now {
             return Err(Rejection::DeadlinePassed);
         }
@@ -102,8 +102,12 @@ impl Machine {
             return Err(Rejection::WrongNode);
         }
         self.current(&media_resource(node_id), media_epoch)?;
+        let (ring_many, contact_id) = (held.wish.ring_many, held.wish.contact_id.clone());
         self.continue_trace(turn, agent_id);
         self.change(turn, agent_id, now, Agent::accept)?;
+        if ring_many {
+            self.stop_ringing(turn, &contact_id, agent_id);
+        }
         Ok(Done::Accepted)
     }
 
@@ -158,8 +162,35 @@ impl Machine {
         (held.token == token && held.wish.offer_id == *offer_id).then_some(held)
     }
 
-    fn offer_of(&self, contact_id: &ContactId) -> Option<OfferId> {
-        let agent = self.state.agents.get(self.held.get(contact_id)?)?;
-        agent.reservation.as_ref().map(|it| it.wish.offer_id.clone())
+    /// Whether somebody may be held for a contact beside those who are.
+    fn joins(&self, wish: &Wish) -> Result<(), Rejection> {
+        let held = self.reservations_of(&wish.contact_id);
+        let mut count = 0;
+        for other in held {
+            let rings = other.stage == Stage::Offered && other.wish.ring_many && wish.ring_many;
+            if !rings {
+                return Err(Rejection::ContactReserved { offer_id: other.wish.offer_id.clone() });
+            }
+            count += 1;
+        }
+        if count >= RING_COUNT_MAX { Err(Rejection::RingFull) } else { Ok(()) }
+    }
+
+    /// Somebody has the contact: all others it rings at are free again, by the same command, so that nobody answers a
+    /// caller who is talking.
+    fn stop_ringing(&mut self, turn: &mut Turn, contact_id: &ContactId, winner: &AgentId) {
+        let others = self.held.get(contact_id).into_iter().flatten().filter(|it| *it != winner);
+        let (others, now): (Vec<AgentId>, _) = (others.cloned().collect(), self.state.now);
+        for agent_id in others {
+            let rescind = |agent: &mut Agent, moment: &mut Moment<'_>| {
+                agent.release(ReleaseOutcome::Rescinded, moment);
+            };
+            self.change(turn, &agent_id, now, rescind);
+        }
+    }
+
+    fn reservations_of(&self, contact_id: &ContactId) -> impl Iterator<Item = &Reservation> {
+        let held = self.held.get(contact_id).into_iter().flatten();
+        held.filter_map(|agent_id| self.state.agents.get(agent_id)?.reservation.as_ref())
     }
 }

@@ -7,6 +7,7 @@ mod table_log;
 mod table_presence;
 mod table_reasons;
 mod table_reservations;
+mod table_ring_many;
 mod table_sessions;
 mod table_steadiness;
 mod table_supervision;
@@ -261,6 +262,7 @@ fn wish(name: &str, contact: &str, queue: &str, expires_at: i64) -> Wish {
         queue_id: QueueId::from_name(queue).unwrap(),
         node_id: node("nod_m"),
         expires_at: Timestamp(expires_at),
+        ring_many: false,
     }
 }
 

@@ -66,10 +66,9 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
         },
         8..=11 => {
             let queue = QUEUES[it.which as usize % QUEUES.len()];
-            let wishes: Vec<Wish> = AGENTS
-                .iter()
-                .map(|name| wish(name, &format!("c{}", it.which % 5), queue, now + 6_000))
-                .collect();
+            let (contact, ring_many) = (format!("c{}", it.which % 5), it.which % 4 == 1);
+            let wished = |name: &&str| Wish { ring_many, ..wish(name, &contact, queue, now + 6_000) };
+            let wishes: Vec<Wish> = AGENTS.iter().map(wished).collect();
             Action::ReserveAgents { cell: Cell(0), routing_epoch: epoch_of("routing/0"), wishes }
         }
         12..=14 => match held {
@@ -164,10 +163,10 @@ fn run_from(mut world: World, moves: &[Move]) -> (World, Vec<(u64, Command)>) {
 }
 
 fn invariants(machine: &Machine) {
-    let mut contacts = BTreeSet::new();
+    let mut contacts: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for agent in machine.state().agents.values() {
         if let Some(held) = &agent.reservation {
-            assert!(contacts.insert(held.wish.contact_id.clone()), "a contact has one live reservation");
+            contacts.entry(&held.wish.contact_id).or_default().push(held);
             assert!(agent.session.is_some() && agent.wrap_up.is_none());
         }
         if agent.reservation.is_some() || agent.wrap_up.is_some() {
@@ -185,6 +184,10 @@ fn invariants(machine: &Machine) {
             assert!(deadline > machine.state().now, "what is due has happened");
             assert!(machine.next_deadline().is_some_and(|next| next <= deadline));
         }
+    }
+    for (contact_id, held) in contacts {
+        let rings = held.iter().all(|it| it.wish.ring_many && it.stage == Stage::Offered);
+        assert!(held.len() == 1 || rings, "{contact_id} has one live reservation, or rings at many");
     }
 }
 
