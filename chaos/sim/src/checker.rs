@@ -232,7 +232,7 @@ impl Watch {
         self.epochs.committed(&it).map_err(of(epochs_rise::NAME))?;
         stale_epochs_are_void::committed(&it).map_err(of(stale_epochs_are_void::NAME))?;
         self.deadlines.committed(&it).map_err(of(deadlines_are_kept::NAME))?;
-        self.seconds.committed(&it);
+        self.seconds.committed(&it).map_err(of(seconds_add_up::NAME))?;
         self.facts.committed(&it).map_err(of(facts_are_there_once::NAME))
     }
 }

@@ -13,27 +13,37 @@ use super::{Committed, Verdict};
 
 pub(crate) const NAME: &str = "seconds_add_up";
 
-/// How long each agent was signed in, by the state alone.
+/// How long each agent was signed in, by what was decided: before it is published.
 #[derive(Debug, Default)]
 pub(crate) struct SecondsAddUp(BTreeMap<AgentId, (Option<Timestamp>, Millis)>);
 
 impl SecondsAddUp {
-    pub(crate) fn committed(&mut self, it: &Committed<'_>) {
-        let now = it.state.now;
-        for (agent_id, agent) in &it.state.agents {
-            // A sign-in and a sign-out are commands, so they happen at the machine's present time.
-            let known = self.0.get_mut(agent_id);
-            match (known, agent.session.is_some()) {
-                (Some((since @ None, _)), true) => *since = Some(now),
-                (Some((since, total)), false) => {
-                    *total = *total + since.take().map_or(Millis::ZERO, |since| now.since(since));
+    pub(crate) fn committed(&mut self, it: &Committed<'_>) -> Verdict {
+        for (_, posted) in it.facts {
+            let at = posted.occurred_at;
+            match &posted.fact {
+                AgentFact::AgentSignedIn { agent_id, .. } => {
+                    self.0.entry(agent_id.clone()).or_default().0 = Some(at);
                 }
-                (Some(_), true) => {}
-                (None, signed_in) => {
-                    self.0.insert(agent_id.clone(), (signed_in.then_some(now), Millis::ZERO));
+                // Not always at the time of a command: what a supervisor said, or a loss, takes effect at a deadline.
+                AgentFact::AgentSignedOut { agent_id, .. } => {
+                    let (since, total) = self.0.entry(agent_id.clone()).or_default();
+                    *total = *total + since.take().map_or(Millis::ZERO, |since| at.since(since));
                 }
+                _ => {}
             }
         }
+        for (agent_id, agent) in &it.state.agents {
+            let said = self.0.get(agent_id).is_some_and(|(since, _)| since.is_some());
+            if said != agent.session.is_some() {
+                let is = agent.activity();
+                return Err(format!(
+                    "{agent_id} is {is:?} at index {}, and the facts say otherwise",
+                    it.index
+                ));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn end<'a>(&self, facts: impl Iterator<Item = &'a Recorded<AgentFact>>) -> Verdict {

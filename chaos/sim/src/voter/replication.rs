@@ -174,6 +174,10 @@ impl Voter {
             let sample = sampled.then(|| Box::new(self.replica.machine.state().clone()));
             turn.effects.push(Effect::Applied(Applied { entry: Rc::clone(&entry), print, sample }));
             self.reply(next, &replies, turn);
+            // Who dies here does nothing more, and leaves no snapshot of what nobody saw it apply.
+            if matches!(turn.effects.last(), Some(Effect::Die)) {
+                return;
+            }
         }
         if self.replica.applied.0 >= self.disk.image().base().0 + self.snapshot_every {
             let snapshot = Rc::new(self.replica.snapshot());
