@@ -137,6 +137,46 @@ async fn without_state_database_and_snapshots_the_log_gives_the_same_state() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contact_rings_at_two_and_who_answers_first_has_it_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open_log(&dir.path().join("log"));
+    let replica = Replica::start(dir.path(), log.clone(), Config::default(), 1_000).ready().await;
+    let client = &replica.client;
+    client.define_roster(roster(1)).await.unwrap();
+    let routing = client.acquire_lease(acquire("routing/1", "nod_r")).await.unwrap().epoch;
+    let media = client.acquire_lease(acquire("media/nod_m", "nod_m")).await.unwrap().epoch;
+    for agent in ["agt_anna", "agt_ben"] {
+        client.sign_in(sign_in(agent)).await.unwrap();
+        client.register_device(phone(agent)).await.unwrap();
+        client.go_ready(go_ready(agent)).await.unwrap();
+    }
+    let rings = |agent: &str| api::ReservationWish {
+        offer_id: format!("ofr_{}", agent.trim_start_matches("agt_")),
+        ring_many: true,
+        ..reserve(agent, "one", 0, 20_000).wishes[0].clone()
+    };
+    let wishes = vec![rings("agt_anna"), rings("agt_ben")];
+    let request = api::ReserveAgentsRequest { wishes, ..reserve("agt_anna", "one", routing, 20_000) };
+    let answers = until("the rules that know of ringing at many", async || {
+        Some(client.reserve_agents(request.clone()).await.ok()?.answers)
+    })
+    .await;
+    let (anna, ben) = (answers[0].token, answers[1].token);
+    assert!(anna > 0 && ben > 0, "{answers:?}");
+    replica.stop().await;
+
+    let replica = Replica::start(dir.path(), log.clone(), Config::default(), 1_000).ready().await;
+    let client = &replica.client;
+    client.accept_reservation(accept("agt_ben", "ben", ben, media)).await.unwrap();
+    let late = client.accept_reservation(accept("agt_anna", "anna", anna, media)).await.unwrap_err();
+    assert_eq!(reason_of(&late), Some("NO_SUCH_RESERVATION"));
+    let agents = client.list_agents(api::ListAgentsRequest::default()).await.unwrap().agents;
+    assert_eq!(agents[0].activity(), api::AgentActivity::Ready, "Anna's phone stops ringing");
+    assert_eq!(agents[1].activity(), api::AgentActivity::Talking);
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_rejection_has_its_code_and_reason() {
     let dir = tempfile::tempdir().unwrap();
     let log = open_log(&dir.path().join("log"));
