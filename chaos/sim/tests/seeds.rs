@@ -105,21 +105,6 @@ fn the_same_seed_gives_the_same_trace() {
     assert_eq!(distinct.len(), 5, "another seed gives another trace");
 }
 
-/// Seeds beyond those every run goes through that once broke a promise, and why.
-const FAILED_ONCE: [(u64, &str); 4] = [
-    (605, "the order of service was judged by two clocks as if they were one"),
-    (650, "the same"),
-    (1_585, "the same"),
-    (9_486, "a lease granted twice in one entry, with one epoch"),
-];
-
-#[test]
-fn seeds_that_failed_once_pass() {
-    for (seed, why) in FAILED_ONCE {
-        assert_eq!(run(Plan::of(seed)).failure(), None, "{why}");
-    }
-}
-
 #[test]
 fn one_seed() {
     let seed = number("TRUNKLINE_SIM_SEED");

@@ -126,13 +126,10 @@ impl Consensus {
     /// get past.
     async fn wanted(&self, asker: &mut Asker) -> bool {
         let Some(others) = self.others() else { return false };
-        let own = self.log_end();
-        // Voters of a version that does not tell decide all the same, by their votes.
-        let misses = |(_, it): &&(String, Told)| {
-            it.silent.is_none_or(|silent| silent >= self.timing.silent_max && it.log_end <= own)
+        let (own, silent_max) = (self.log_end(), self.timing.silent_max);
+        let enough = |told: &[(String, Told)]| {
+            wanted_by_majority(told.iter().map(|(_, it)| it), others.len(), silent_max, own)
         };
-        let enough =
-            |told: &[(String, Told)]| (told.iter().filter(misses).count() + 1) * 2 > others.len() + 1;
         enough(&asker.ask_all(&others, Duration::ZERO, enough).await)
     }
 
@@ -164,9 +161,62 @@ impl Consensus {
     }
 }
 
+/// Whether those of so many other voters who told, and one that stands with this end of its log, are a majority that misses a
+/// leader and has no more of the log.
+fn wanted_by_majority<'a>(
+    told: impl Iterator<Item = &'a Told>,
+    others: usize,
+    silent_max: Duration,
+    own: (u64, u64),
+) -> bool {
+    // Voters of a version that does not tell decide all the same, by their votes.
+    let misses = |it: &&Told| it.silent.is_none_or(|silent| silent >= silent_max && it.log_end <= own);
+    (told.filter(misses).count() + 1) * 2 > others + 1
+}
+
 #[cfg(test)]
 mod tests {
+    use trunkline_domain::vocabulary::Millis;
+
     use super::*;
+    use crate::raft::Role;
+
+    #[test]
+    fn nobody_stands_whom_a_majority_does_not_want() {
+        let told = |(silent_ms, log_end): (Option<u64>, _)| Told {
+            offset: Millis::ZERO,
+            term: 4,
+            role: Role::Follower,
+            leader: None,
+            silent: silent_ms.map(Duration::from_millis),
+            log_end,
+            applied_index: 0,
+            state_hash: String::new(),
+            members: Vec::new(),
+            feature_level: 0,
+        };
+        let (own, misses, hears) = ((4, 90), Some(500), Some(499));
+        for (others, answers, wanted) in [
+            (0, vec![], true),
+            (2, vec![], false),
+            (2, vec![(misses, (4, 90))], true),
+            (2, vec![(misses, (4, 89))], true),
+            // Whoever has more of the log is the one to stand; a later term counts for more than a longer log.
+            (2, vec![(misses, (4, 91))], false),
+            (2, vec![(misses, (5, 1))], false),
+            (2, vec![(misses, (3, 900))], true),
+            (2, vec![(misses, (4, 91)), (misses, (4, 90))], true),
+            (2, vec![(hears, (4, 90)), (hears, (4, 90))], false),
+            (2, vec![(hears, (4, 90)), (misses, (4, 90))], true),
+            (2, vec![(None, (0, 0))], true),
+            (4, vec![(misses, (4, 90))], false),
+            (4, vec![(misses, (4, 90)), (misses, (4, 90))], true),
+        ] {
+            let told: Vec<_> = answers.into_iter().map(told).collect();
+            let silent_max = Duration::from_millis(500);
+            assert_eq!(wanted_by_majority(told.iter(), others, silent_max, own), wanted, "{told:?}");
+        }
+    }
 
     #[test]
     fn chance_is_drawn_each_time_and_stays_within_the_window() {
