@@ -70,7 +70,11 @@ impl Floor {
         let routing_epoch = decided(|| client.acquire_lease(routing.clone())).await?.epoch;
         let media = lease(media_resource());
         let media_epoch = decided(|| client.acquire_lease(media.clone())).await?.epoch;
-        let agents = (0..agent_count).map(|agent| api::RosterAgent { agent_id: agent_id(agent), cell: 0 });
+        let agents = (0..agent_count).map(|agent| api::RosterAgent {
+            agent_id: agent_id(agent),
+            cell: 0,
+            channels: Vec::new(),
+        });
         let queue = api::RosterQueue { queue_id: QUEUE.to_owned(), ..Default::default() };
         let roster = api::DefineRosterRequest {
             command_id: mint.command().to_string(),
@@ -103,6 +107,7 @@ impl Floor {
             node_id: NODE.to_owned(),
             expires_at_ms: unix_ms() + OFFER_MS,
             ring_many: false,
+            channel: 0,
         };
         api::ReserveAgentsRequest {
             command_id: self.mint.command().to_string(),

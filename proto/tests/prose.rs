@@ -31,6 +31,7 @@ fn every_fact_has_its_line() {
         NumberDefined: number +…10 of cmp_aurora defined: to flw_aurora
         AgentDefined: agent agt_anna defined in cell 3 with skl_german skl_billing
         AgentDefined.bare: agent agt_bert defined without skills
+        AgentDefined.channels: agent agt_cleo defined without skills, serves voice 1 and email 4 at once
         ContractDefined: contract ctr_aurora version 1 of cmp_aurora defined: talk time at 0.89 EUR per 60 s
         ApiKeyDefined: key aurora-portal defined for cmp_aurora
         ApiKeyDefined.bare: key operator defined for the operator
@@ -89,6 +90,8 @@ fn every_fact_has_its_line() {
         ReservationReleased: released agt_anna from ofr_…h38x: caller gone
         ReservationUnconfirmed: agt_anna on ofr_…h38x is unconfirmed, resolves by 12:00:10.000
         WrapUpStarted: agt_anna wraps up until 12:00:30.000
+        AgentReserved.chat: reserved agt_anna for ofr_…h38x by chat until 12:00:20.100
+        WrapUpStarted.email: agt_anna wraps up by email until 12:00:30.000
         WrapUpStarted.open: agt_anna wraps up until it says so
         WrapUpExtended: agt_anna wraps up longer, until 12:01:00.000
         WrapUpEnded: agt_anna finished wrap-up

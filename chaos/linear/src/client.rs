@@ -334,6 +334,7 @@ impl Client {
             node_id: NODE.to_owned(),
             expires_at_ms: self.setting.expires_at_ms,
             ring_many: false,
+            channel: 0,
         }
     }
 

@@ -107,7 +107,7 @@ async fn prepare(patient: &AgentStateClient, number: u32, width: Width) -> Resul
         command_id: String::new(),
         directory_revision: u64::from(number) + 1,
         agents: (0..width.agents)
-            .map(|agent| api::RosterAgent { agent_id: names.agent(agent), cell: 0 })
+            .map(|agent| api::RosterAgent { agent_id: names.agent(agent), cell: 0, channels: Vec::new() })
             .collect(),
         queues: vec![api::RosterQueue {
             queue_id: QUEUE.to_owned(),

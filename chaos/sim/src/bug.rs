@@ -43,11 +43,13 @@ pub enum Bug {
     RecoverOthers,
     /// A contact that rings at many goes on ringing when somebody has answered.
     RingOn,
+    /// An agent's rules of what it serves at once are not looked at.
+    ServeAnything,
 }
 
 impl Bug {
     /// Every bug, in declaration order.
-    pub const ALL: [Bug; 20] = [
+    pub const ALL: [Bug; 21] = [
         Self::AckBeforeMajority,
         Self::AckBeforeSync,
         Self::LostDiskKeepsNumber,
@@ -68,6 +70,7 @@ impl Bug {
         Self::NeverRecover,
         Self::RecoverOthers,
         Self::RingOn,
+        Self::ServeAnything,
     ];
 
     /// The word for it in `TRUNKLINE_SIM_BUG`.

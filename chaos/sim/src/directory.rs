@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use trunkline_domain::agent_state::{Action, QueuePolicy, Roster};
 use trunkline_domain::facts::{Agent, DirectoryFact, LogFact, Meta, Outcome, Queue, Recorded, WrapUpMode};
-use trunkline_domain::vocabulary::{AgentId, Cell, CompanyId, Epoch, EventId, Millis, QueueId};
+use trunkline_domain::vocabulary::{
+    AgentId, Cell, Channel, ChannelRule, Channels, CompanyId, Epoch, EventId, Millis, QueueId,
+};
 
 use crate::agenda::BEGINNING;
 use crate::clients::Asks;
@@ -45,6 +47,7 @@ impl Directory {
             agents: self.agents.iter().cloned().collect(),
             queues: BTreeMap::from([(main, policy)]),
             reasons: BTreeMap::new(),
+            channels: self.agents.iter().map(|(agent_id, _)| (agent_id.clone(), served(agent_id))).collect(),
         };
     }
 
@@ -71,6 +74,21 @@ impl Directory {
             self.told = self.told.max(roster.revision);
         }
     }
+}
+
+/// What an agent serves at once: every other one has calls alone, the rest also two chats that a call may interrupt, and a
+/// letter that both may.
+pub(crate) fn served(agent_id: &AgentId) -> Channels {
+    use Channel::{Chat, Email, Voice};
+    let last = agent_id.as_str().bytes().last().unwrap_or_default();
+    let rule = |channel, capacity, by: &[Channel]| ChannelRule {
+        channel,
+        capacity,
+        interrupted_by: by.iter().copied().collect(),
+    };
+    let rules = [rule(Voice, 1, &[]), rule(Chat, 2, &[Voice]), rule(Email, 1, &[Voice, Chat])];
+    let some = rules.into_iter().take(if last.is_multiple_of(2) { 3 } else { 1 });
+    Channels::new(some).expect("each channel once, within its bounds")
 }
 
 /// What the directory log says, once and for all: one queue, and every agent.
@@ -104,6 +122,7 @@ pub(crate) fn definitions(agents: &[(AgentId, Cell)]) -> Outcome<DirectoryFact> 
             sip_ha1_md5: String::new(),
             sip_ha1_sha256: String::new(),
             team_company_id: None,
+            channels: Vec::new(),
         })
     };
     let facts = std::iter::once(queue).chain(agents.iter().map(agent));

@@ -120,6 +120,11 @@ fn a_phone_that_rings_on_when_another_has_answered_is_found() {
 }
 
 #[test]
+fn an_agent_that_is_given_more_than_it_serves_is_found() {
+    check(Bug::ServeAnything, "one_reservation");
+}
+
+#[test]
 fn a_media_node_that_ends_what_others_have_is_found() {
     check(Bug::RecoverOthers, "routing_goes_on");
 }

@@ -10,7 +10,7 @@ use trunkline_domain::facts::{
 };
 use trunkline_domain::kernel::Projection;
 use trunkline_domain::vocabulary::{
-    AgentId, Cell, CompanyId, ContactEndCause, ContactId, ContractId, Currency, Epoch, EventId,
+    AgentId, Cell, Channel, CompanyId, ContactEndCause, ContactId, ContractId, Currency, Epoch, EventId,
     InputPosition, LegId, LogName, Millis, Money, NodeId, OfferId, OperatorId, Party, Position, QueueId,
     SessionId, Timestamp,
 };
@@ -332,6 +332,7 @@ pub fn reserved(c: u32, o: u32, a: u32, expires_at: i64) -> AgentFact {
         node_id: node(),
         routing_epoch: Epoch(5),
         expires_at: Timestamp(expires_at),
+        channel: Channel::Voice,
     }
 }
 pub fn accepted(c: u32, o: u32, a: u32) -> AgentFact {
@@ -350,5 +351,6 @@ pub fn wrapping_up(c: u32, o: u32, a: u32) -> AgentFact {
         company_id: company(),
         queue_id: queue(),
         ends_at: Some(Timestamp(1)),
+        channel: Channel::Voice,
     }
 }

@@ -13,8 +13,8 @@ use trunkline_domain::facts::{AgentFact, ReleaseOutcome, WrapUpMode};
 use trunkline_domain::kernel::Projection;
 use trunkline_domain::reporting::{Activity, Agents};
 use trunkline_domain::vocabulary::{
-    AgentId, Cell, CommandId, CompanyId, ContactId, DeviceId, Epoch, Millis, NodeId, OfferId, QueueId,
-    SessionId, Timestamp,
+    AgentId, Cell, Channel, ChannelRule, Channels, CommandId, CompanyId, ContactId, DeviceId, Epoch, Millis,
+    NodeId, OfferId, QueueId, SessionId, Timestamp,
 };
 
 const NAMES: [&str; 2] = ["anna", "ben"];
@@ -43,7 +43,18 @@ fn roster() -> Roster {
         agents: NAMES.iter().map(|name| (agent(name), Cell(0))).collect(),
         queues: WrapUpMode::ALL.map(|mode| (queue(mode), policy(mode))).into(),
         reasons: BTreeMap::from([("lunch".to_owned(), Millis(1_000)), ("coffee".to_owned(), Millis::ZERO)]),
+        channels: BTreeMap::from([(agent("ben"), many())]),
     }
+}
+
+/// What Ben serves: whatever it is, a call comes on top of it, and up to three of the rest go on at once.
+fn many() -> Channels {
+    let rule = |channel| {
+        let others = Channel::ALL.into_iter().filter(|it| *it != channel && channel != Channel::Voice);
+        let capacity = if channel == Channel::Voice { 1 } else { 3 };
+        ChannelRule { channel, capacity, interrupted_by: others.collect() }
+    };
+    Channels::new(Channel::ALL.map(rule)).unwrap()
 }
 
 /// A machine and how far its log is.
@@ -95,7 +106,11 @@ impl World {
         let agent_id = agent(name);
         let span = Millis(i64::from(which) * 20);
         let reason = if which.is_multiple_of(2) { "lunch" } else { "coffee" }.to_owned();
-        let held = self.machine.state().agents.get(&agent_id).and_then(|it| it.reservation.clone());
+        let live = self.machine.state().agents.get(&agent_id);
+        let held: Vec<_> = live.into_iter().flat_map(|it| it.held()).cloned().collect();
+        // Now and then one more is wished for beside what there is.
+        let more = held.is_empty() || which.is_multiple_of(3);
+        let held = held.get(which as usize % held.len().max(1)).cloned().filter(|_| !more);
         match (what, held) {
             (0, _) => Action::SignIn {
                 agent_id,
@@ -134,6 +149,7 @@ impl World {
                     node_id: NodeId::parse("nod_m").unwrap(),
                     expires_at: Timestamp(self.now + 1_500),
                     ring_many: false,
+                    channel: Channel::ALL[which as usize / 4 % Channel::ALL.len()],
                 };
                 Action::ReserveAgents { cell: Cell(0), routing_epoch: ROUTING, wishes: vec![wish] }
             }
@@ -183,6 +199,7 @@ proptest! {
             world.ask(action);
         }
         let (mut sheets, mut clocks) = (Agents::default(), BTreeMap::<AgentId, WallClock>::new());
+        let (mut began, mut took) = (BTreeMap::new(), BTreeMap::<AgentId, Millis>::new());
         for (key, posted) in &world.machine.state().outbox {
             let at = posted.occurred_at;
             sheets.fold(&posted.recorded(*key, at));
@@ -194,6 +211,15 @@ proptest! {
                     let clock = clocks.get_mut(agent_id).unwrap();
                     clock.ended = clock.ended + at.since(clock.since.take().unwrap());
                 }
+                AgentFact::AgentReserved { agent_id, offer_id, .. }
+                | AgentFact::WrapUpStarted { agent_id, offer_id, .. } => {
+                    began.insert(offer_id.clone(), (agent_id.clone(), at));
+                }
+                AgentFact::ReservationReleased { offer_id, .. } | AgentFact::WrapUpEnded { offer_id, .. } => {
+                    let (agent_id, since) = began.remove(offer_id).unwrap();
+                    let total = took.entry(agent_id).or_default();
+                    *total = *total + at.since(since);
+                }
                 _ => {}
             }
         }
@@ -204,10 +230,19 @@ proptest! {
             prop_assert_eq!(sheet.signed_in_ms(until), wall_clock);
             let booked = sheet.booked_until(until);
             prop_assert_eq!(booked.values().copied().sum::<Millis>(), wall_clock);
+            // The second measure: what each contact took, however many there were at once.
+            let open = began.values().filter(|(whose, _)| *whose == agent_id).map(|(_, since)| until.since(*since));
+            let took = took.get(&agent_id).copied().unwrap_or_default() + open.sum();
+            let contact_time = sheet.until(until).contact_time;
+            prop_assert_eq!(contact_time.values().copied().sum::<Millis>(), took);
+            for (account, first) in &booked {
+                let whole = contact_time.get(account).copied().unwrap_or_default();
+                prop_assert!(account.company_id.is_none() || *first <= whole, "first of those at once");
+            }
             // What a company pays for has a company, and a pause has its reason.
             for account in booked.keys() {
                 let paid = matches!(account.activity, Activity::Talk | Activity::Ring | Activity::WrapUp);
-                prop_assert_eq!(account.company_id.is_some(), paid);
+                prop_assert_eq!((account.company_id.is_some(), account.channel.is_some()), (paid, paid));
                 prop_assert_eq!(!account.reason.is_empty(), account.activity == Activity::Paused);
             }
         }

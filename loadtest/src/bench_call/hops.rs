@@ -162,7 +162,7 @@ pub(super) fn spread(times: impl Iterator<Item = i64>) -> Spread {
 
 #[cfg(test)]
 mod tests {
-    use trunkline_domain::vocabulary::{Epoch, Party, PhoneNumber, Timestamp};
+    use trunkline_domain::vocabulary::{Channel, Epoch, Party, PhoneNumber, Timestamp};
 
     use super::super::records::Taken;
     use super::*;
@@ -221,6 +221,7 @@ mod tests {
             node_id: "nod_a".parse().unwrap(),
             routing_epoch: Epoch(1),
             expires_at: Timestamp(99),
+            channel: Channel::Voice,
         };
         let made = RoutingFact::OfferMade {
             contact_id: format!("ctc_{name}").parse().unwrap(),

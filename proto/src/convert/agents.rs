@@ -1,13 +1,14 @@
 //! The facts of the agents log.
 
 use trunkline_domain::facts::{AgentFact, ForcedPresence, ReleaseOutcome};
+use trunkline_domain::vocabulary::Channel;
 
 use super::{DecodeError, WireEnum};
 use crate::agent_state::v1::ReservationOutcome;
 use crate::agents::v1 as wire;
 
 facts! {
-    AgentFact as agent_fact, body Agents, schema version 2 by version_of;
+    AgentFact as agent_fact, body Agents, schema version 3 by version_of;
     AgentSignedIn { agent_id, session_id, site_id }
     AgentSignedOut { agent_id, session_id, reason }
     AgentBecameReady { agent_id }
@@ -19,13 +20,13 @@ facts! {
     DeviceRegistered { agent_id, device_id, contact_uri, node_id | expires_at as expires_at_ms }
     DeviceUnregistered { agent_id, device_id, reason }
     AgentReserved {
-        agent_id, offer_id, contact_id, company_id, queue_id, token, node_id, routing_epoch
+        agent_id, offer_id, contact_id, company_id, queue_id, token, node_id, routing_epoch, channel
         | expires_at as expires_at_ms
     }
     ReservationAccepted { agent_id, offer_id, contact_id, token }
     ReservationReleased { agent_id, offer_id, contact_id, token, outcome }
     ReservationUnconfirmed { agent_id, offer_id, contact_id, token | resolves_at as resolves_at_ms }
-    WrapUpStarted { agent_id, offer_id, contact_id, company_id, queue_id; ends_at as ends_at_ms }
+    WrapUpStarted { agent_id, offer_id, contact_id, company_id, queue_id, channel; ends_at as ends_at_ms }
     WrapUpExtended { agent_id, offer_id, contact_id | ends_at as ends_at_ms }
     WrapUpEnded { agent_id, offer_id, contact_id, finished_by_agent, wrap_up_code }
     LeaseGranted { resource, holder, epoch, address | expires_at as expires_at_ms }
@@ -34,8 +35,17 @@ facts! {
 }
 
 /// Version 2: wrap-up may have no end. A reader before it would take the missing one for the beginning of Unix time.
+/// Version 3: there are channels. A reader before it would take everything for a call.
 fn version_of(fact: &AgentFact) -> u32 {
-    if matches!(fact, AgentFact::WrapUpStarted { ends_at: None, .. }) { 2 } else { 1 }
+    match fact {
+        AgentFact::AgentReserved { channel, .. } | AgentFact::WrapUpStarted { channel, .. }
+            if *channel != Channel::Voice =>
+        {
+            3
+        }
+        AgentFact::WrapUpStarted { ends_at: None, .. } => 2,
+        _ => 1,
+    }
 }
 
 values!(ForcedPresence as wire::ForcedPresence [Ready, NotReady, SignedOut]);

@@ -4,12 +4,13 @@ use trunkline_domain::facts::{
     Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, DefinitionKind, DirectoryFact, Flow,
     NotReadyReason, Number, OpeningSpan, Operator, Queue, Skill, WrapUpMode,
 };
+use trunkline_domain::vocabulary::ChannelRule;
 
 use super::{DecodeError, Field};
 use crate::directory::v1 as wire;
 
 facts! {
-    DirectoryFact as directory_fact, body Directory, schema version 2 by version_of;
+    DirectoryFact as directory_fact, body Directory, schema version 3 by version_of;
     RevisionApplied { revision, author, source_sha256 | effective_at as effective_at_ms }
     DefinitionRetired { kind, key }
     ;
@@ -26,10 +27,14 @@ facts! {
     BlocklistEntryDefined(blocklist_entry)
 }
 
-/// Version 2: wrap-up has a mode. A reader before it would take every queue's for timed.
+/// Version 2: wrap-up has a mode. A reader before it would take every queue's for timed. Version 3: agents serve channels.
+/// A reader before it would give a call to one who serves none.
 fn version_of(fact: &DirectoryFact) -> u32 {
-    let moded = matches!(fact, DirectoryFact::QueueDefined(it) if it.wrap_up_mode != WrapUpMode::Timed);
-    if moded { 2 } else { 1 }
+    match fact {
+        DirectoryFact::AgentDefined(it) if !it.channels.is_empty() => 3,
+        DirectoryFact::QueueDefined(it) if it.wrap_up_mode != WrapUpMode::Timed => 2,
+        _ => 1,
+    }
 }
 
 message!(Operator { operator_id, name, time_zone, not_ready_reasons });
@@ -69,8 +74,11 @@ message!(Agent {
     sip_user,
     sip_ha1_md5,
     sip_ha1_sha256,
-    team_company_id
+    team_company_id,
+    channels
 });
+message!(ChannelRule { channel, interrupted_by | capacity as contact_count_max });
+repeated!(ChannelRule);
 message!(Contract {
     contract_id, company_id, version, currency, unit, price, price_per_ms, first_increment_ms, increment_ms,
     monthly_minimum | effective_at as effective_at_ms

@@ -19,6 +19,7 @@ mod table;
 
 mod agents;
 mod billing;
+mod channel;
 mod contacts;
 mod directory;
 mod error;
@@ -27,6 +28,7 @@ mod meta;
 mod routing;
 
 pub use agents::release_outcome;
+pub use channel::{channel, channel_rules, read_channel_rules};
 pub use directory::wrap_up_mode;
 pub use error::DecodeError;
 use field::{Field, WireEnum};

@@ -1,7 +1,7 @@
 //! The agents log as prose.
 
 use trunkline_domain::facts::AgentFact as Fact;
-use trunkline_domain::vocabulary::Millis;
+use trunkline_domain::vocabulary::{Channel, Millis};
 
 use super::{clock, seconds, short, words};
 
@@ -44,8 +44,9 @@ pub(super) fn agent(fact: &Fact) -> String {
         Fact::DeviceUnregistered { agent_id, device_id, reason } => {
             format!("{} of {} can no longer be called: {reason}", short(device_id), short(agent_id))
         }
-        Fact::AgentReserved { agent_id, offer_id, expires_at, .. } => {
-            format!("reserved {} for {} until {}", short(agent_id), short(offer_id), clock(*expires_at))
+        Fact::AgentReserved { agent_id, offer_id, expires_at, channel, .. } => {
+            let (agent, offer, until) = (short(agent_id), short(offer_id), clock(*expires_at));
+            format!("reserved {agent} for {offer}{} until {until}", by(*channel))
         }
         Fact::ReservationAccepted { agent_id, offer_id, .. } => {
             format!("{} accepted {}", short(agent_id), short(offer_id))
@@ -57,10 +58,10 @@ pub(super) fn agent(fact: &Fact) -> String {
             let at = clock(*resolves_at);
             format!("{} on {} is unconfirmed, resolves by {at}", short(agent_id), short(offer_id))
         }
-        Fact::WrapUpStarted { agent_id, ends_at, .. } => match ends_at {
-            Some(ends_at) => format!("{} wraps up until {}", short(agent_id), clock(*ends_at)),
-            None => format!("{} wraps up until it says so", short(agent_id)),
-        },
+        Fact::WrapUpStarted { agent_id, ends_at, channel, .. } => {
+            let until = ends_at.map_or_else(|| "it says so".to_owned(), clock);
+            format!("{} wraps up{} until {until}", short(agent_id), by(*channel))
+        }
         Fact::WrapUpExtended { agent_id, ends_at, .. } => {
             format!("{} wraps up longer, until {}", short(agent_id), clock(*ends_at))
         }
@@ -79,4 +80,9 @@ pub(super) fn agent(fact: &Fact) -> String {
             format!("lease of {resource} given back by {}, epoch {epoch}", short(holder))
         }
     }
+}
+
+/// Nothing is said of a call, which nearly everything is.
+fn by(channel: Channel) -> String {
+    if channel == Channel::Voice { String::new() } else { format!(" by {channel}") }
 }

@@ -48,7 +48,10 @@ pub(super) fn directory(fact: &Fact) -> String {
                 [] => "without skills".to_owned(),
                 some => format!("with {}", some.iter().map(short).collect::<Vec<_>>().join(" ")),
             };
-            format!("agent {} defined{} {skills}", short(&it.agent_id), in_cell(it.cell))
+            let rules = it.channels.iter().map(|rule| format!("{} {}", rule.channel, rule.capacity));
+            let rules = rules.collect::<Vec<_>>().join(" and ");
+            let serves = if rules.is_empty() { rules } else { format!(", serves {rules} at once") };
+            format!("agent {} defined{} {skills}{serves}", short(&it.agent_id), in_cell(it.cell))
         }
         Fact::ContractDefined(it) => format!(
             "contract {} version {} of {} defined: {} at {} per {}",

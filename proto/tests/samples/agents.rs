@@ -1,5 +1,5 @@
 use trunkline_domain::facts::{AgentFact, ForcedPresence, ReleaseOutcome};
-use trunkline_domain::vocabulary::{AgentId, ContactId, Epoch, Millis, OfferId, Timestamp};
+use trunkline_domain::vocabulary::{AgentId, Channel, ContactId, Epoch, Millis, OfferId, Timestamp};
 
 use super::{NOON, Sample, id};
 
@@ -107,6 +107,7 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
                 node_id: id("nod_m1"),
                 routing_epoch: Epoch(41),
                 expires_at: at(20_100),
+                channel: Channel::Voice,
             },
         ),
         (
@@ -147,6 +148,34 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
                 company_id: id("cmp_aurora"),
                 queue_id: id("que_aurora"),
                 ends_at: Some(at(30_000)),
+                channel: Channel::Voice,
+            },
+        ),
+        (
+            "chat",
+            AgentFact::AgentReserved {
+                agent_id: agent(),
+                offer_id: offer(),
+                contact_id: contact(),
+                company_id: id("cmp_aurora"),
+                queue_id: id("que_aurora"),
+                token: 77,
+                node_id: id("nod_m1"),
+                routing_epoch: Epoch(41),
+                expires_at: at(20_100),
+                channel: Channel::Chat,
+            },
+        ),
+        (
+            "email",
+            AgentFact::WrapUpStarted {
+                agent_id: agent(),
+                offer_id: offer(),
+                contact_id: contact(),
+                company_id: id("cmp_aurora"),
+                queue_id: id("que_aurora"),
+                ends_at: Some(at(30_000)),
+                channel: Channel::Email,
             },
         ),
         (
@@ -158,6 +187,7 @@ pub fn agents() -> Vec<Sample<AgentFact>> {
                 company_id: id("cmp_aurora"),
                 queue_id: id("que_aurora"),
                 ends_at: None,
+                channel: Channel::Voice,
             },
         ),
         (

@@ -1,8 +1,10 @@
+use std::collections::BTreeSet;
+
 use trunkline_domain::facts::{
     Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, DefinitionKind, DirectoryFact, Flow,
     NotReadyReason, Number, OpeningSpan, Operator, Queue, Skill, UsageUnit, WrapUpMode,
 };
-use trunkline_domain::vocabulary::{Cell, Currency, Millis};
+use trunkline_domain::vocabulary::{Cell, Channel, ChannelRule, Currency, Millis};
 
 use super::{NOON, Sample, euros, id, number};
 
@@ -146,6 +148,7 @@ pub fn directory() -> Vec<Sample<DirectoryFact>> {
                 sip_ha1_md5: "0123456789abcdef0123456789abcdef".to_owned(),
                 sip_ha1_sha256: "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210".to_owned(),
                 team_company_id: Some(id("cmp_cobalt")),
+                channels: Vec::new(),
             }),
         ),
         (
@@ -160,6 +163,29 @@ pub fn directory() -> Vec<Sample<DirectoryFact>> {
                 sip_ha1_md5: "0123456789abcdef0123456789abcdef".to_owned(),
                 sip_ha1_sha256: "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210".to_owned(),
                 team_company_id: None,
+                channels: Vec::new(),
+            }),
+        ),
+        (
+            "channels",
+            DirectoryFact::AgentDefined(Agent {
+                agent_id: id("agt_cleo"),
+                name: "Cleo Marsh".to_owned(),
+                cell: Cell(0),
+                site_id: None,
+                skills: vec![],
+                sip_user: "phone-cleo".to_owned(),
+                sip_ha1_md5: "0123456789abcdef0123456789abcdef".to_owned(),
+                sip_ha1_sha256: "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210".to_owned(),
+                team_company_id: None,
+                channels: vec![
+                    ChannelRule { channel: Channel::Voice, capacity: 1, interrupted_by: BTreeSet::new() },
+                    ChannelRule {
+                        channel: Channel::Email,
+                        capacity: 4,
+                        interrupted_by: BTreeSet::from([Channel::Voice]),
+                    },
+                ],
             }),
         ),
         (

@@ -8,11 +8,13 @@ use trunkline_domain::agent_state::{
     Action, Command, Device, Done, FEATURE_LEVEL, Force, QueuePolicy, Rejection, Roster, Said, Wish,
     WishAnswer,
 };
-use trunkline_domain::vocabulary::{Cell, Epoch, IdError, Millis, Timestamp};
+use trunkline_domain::vocabulary::{
+    AgentId, Cell, Channels, ChannelsError, Epoch, IdError, Millis, Timestamp,
+};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
-use trunkline_proto::convert::{release_outcome, wrap_up_mode};
-use trunkline_proto::directory::v1::NotReadyReason;
+use trunkline_proto::convert::{channel, read_channel_rules, release_outcome, wrap_up_mode};
+use trunkline_proto::directory::v1::{ChannelRule, NotReadyReason};
 use trunkline_runtime::grpc::{Refusal, RejectionKind, refuse, status_of};
 use trunkline_runtime::lease::tell_holder;
 
@@ -52,6 +54,9 @@ pub enum DoorError {
         /// Why.
         problem: &'static str,
     },
+    /// What an agent serves cannot be.
+    #[error("agents.channels: {0}")]
+    Channels(#[from] ChannelsError),
 }
 
 impl From<DoorError> for Status {
@@ -144,9 +149,13 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
             (it.command_id, Action::UnregisterDevice { agent_id, device_id, reason })
         }
         Logged::DefineRoster(it) => {
-            let mut agents = BTreeMap::new();
+            let (mut agents, mut served) = (BTreeMap::new(), BTreeMap::new());
             for agent in it.agents {
-                agents.insert(id(&agent.agent_id, "agents.agent_id")?, Cell(agent.cell));
+                let agent_id: AgentId = id(&agent.agent_id, "agents.agent_id")?;
+                if !agent.channels.is_empty() {
+                    served.insert(agent_id.clone(), channels(agent.channels)?);
+                }
+                agents.insert(agent_id, Cell(agent.cell));
             }
             let mut queues = BTreeMap::new();
             for queue in it.queues {
@@ -157,7 +166,8 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
                 let limit = span(limit_ms, "reasons.limit_ms")?;
                 reasons.insert(required(reason, "reasons.reason", REASON_LEN_MAX)?, limit);
             }
-            let roster = Roster { revision: it.directory_revision, agents, queues, reasons };
+            let roster =
+                Roster { revision: it.directory_revision, agents, queues, reasons, channels: served };
             (it.command_id, Action::DefineRoster(roster))
         }
         Logged::ReserveAgents(it) => {
@@ -214,6 +224,11 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
     })
 }
 
+fn channels(rules: Vec<ChannelRule>) -> Result<Channels, DoorError> {
+    let unknown = |_| DoorError::Field { field: "agents.channels", problem: "is not a known channel" };
+    Ok(Channels::new(read_channel_rules(rules).map_err(unknown)?)?)
+}
+
 fn policy(queue: api::RosterQueue) -> Result<QueuePolicy, DoorError> {
     let extension = span(queue.wrap_up_extension_ms_max, "queues.wrap_up_extension_ms_max")?;
     Ok(QueuePolicy {
@@ -261,6 +276,8 @@ fn wish(it: api::ReservationWish) -> Result<Wish, DoorError> {
         node_id: id(&it.node_id, "wishes.node_id")?,
         expires_at: Timestamp(it.expires_at_ms),
         ring_many: it.ring_many,
+        channel: channel(it.channel)
+            .map_err(|_| DoorError::Field { field: "wishes.channel", problem: "is not a known channel" })?,
     })
 }
 
@@ -382,6 +399,10 @@ impl Refusal for Refused<'_> {
             | Rejection::SignOutForced
             | Rejection::NotReady
             | Rejection::AlreadyReserved { .. }
+            | Rejection::ChannelNotServed { .. }
+            | Rejection::ChannelFull { .. }
+            | Rejection::BusyElsewhere { .. }
+            | Rejection::WhichOffer
             | Rejection::InWrapUp
             | Rejection::NotInWrapUp
             | Rejection::NotTalking

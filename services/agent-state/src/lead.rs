@@ -7,9 +7,10 @@ use trunkline_domain::agent_state::{QueuePolicy, Reply, Roster};
 use trunkline_domain::directory::Directory;
 use trunkline_domain::facts::DirectoryFact;
 use trunkline_domain::kernel::Projection;
-use trunkline_domain::vocabulary::{Cell, Epoch, Millis, Timestamp};
+use trunkline_domain::vocabulary::{AgentId, Cell, Channels, Epoch, Millis, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
+use trunkline_proto::convert::channel_rules;
 use trunkline_proto::directory::v1::{NotReadyReason, WrapUpMode};
 use trunkline_runtime::error_chain;
 use trunkline_runtime::event_log::{LogError, ReadFrom, SharedLog};
@@ -229,10 +230,16 @@ fn behind(voters: &[String], told: &[(String, Told)], level: u32) -> Vec<String>
 
 /// What the machine needs of the directory as of an instant. Agents of a cell that no log has are left out.
 fn roster(directory: &Directory, at: Timestamp, cell_count: u32) -> Roster {
-    let mut agents = BTreeMap::new();
+    let (mut agents, mut channels) = (BTreeMap::new(), BTreeMap::new());
     for agent in directory.agents(at) {
         if agent.cell.0 < cell_count {
             agents.insert(agent.agent_id.clone(), agent.cell);
+            match Channels::new(agent.channels.iter().cloned()) {
+                Ok(_) if agent.channels.is_empty() => {}
+                Ok(served) => drop(channels.insert(agent.agent_id.clone(), served)),
+                // The directory takes none that cannot be: this one has other bounds, and the agent serves calls meanwhile.
+                Err(error) => tracing::error!(agent_id = %agent.agent_id, %error, "channels cannot be"),
+            }
         } else {
             tracing::error!(agent_id = %agent.agent_id, cell = %agent.cell, "agent serves a cell that no log has");
         }
@@ -249,13 +256,14 @@ fn roster(directory: &Directory, at: Timestamp, cell_count: u32) -> Roster {
     let queues = directory.queues(at).map(|queue| (queue.queue_id.clone(), policy(queue))).collect();
     let listed = directory.operator(at).map(|operator| &operator.not_ready_reasons);
     let reasons = listed.into_iter().flatten().map(|it| (it.reason.clone(), it.limit_ms)).collect();
-    Roster { revision: directory.revision(), agents, queues, reasons }
+    Roster { revision: directory.revision(), agents, queues, reasons, channels }
 }
 
 fn define_roster(command_id: String, roster: &Roster) -> Logged {
-    let agent = |(agent_id, cell): (&_, &Cell)| api::RosterAgent {
-        agent_id: ToString::to_string(agent_id),
+    let agent = |(agent_id, cell): (&AgentId, &Cell)| api::RosterAgent {
+        agent_id: agent_id.to_string(),
         cell: cell.0,
+        channels: channel_rules(roster.channels.get(agent_id).into_iter().flat_map(Channels::rules)),
     };
     let queue = |(queue_id, policy): (&_, &QueuePolicy)| api::RosterQueue {
         queue_id: ToString::to_string(queue_id),

@@ -11,6 +11,7 @@ mod outbox;
 pub mod raft;
 mod service;
 pub mod store;
+mod view;
 mod watch;
 
 use std::collections::BTreeMap;

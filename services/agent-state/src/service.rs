@@ -4,8 +4,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
-use trunkline_domain::agent_state::{Activity, Agent, Done, Next, Presence, State};
-use trunkline_domain::vocabulary::AgentId;
+use trunkline_domain::agent_state::Done;
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::agent_state_service_server::AgentStateService;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
@@ -17,6 +16,7 @@ use trunkline_runtime::telemetry::{Telemetry, extract, names};
 
 use crate::door;
 use crate::raft::{Consensus, Leader, ProposeError};
+use crate::view::all_agents;
 use crate::watch;
 
 /// Answers for the leader; a follower says who leads.
@@ -314,67 +314,5 @@ impl AgentStateService for Service {
     ) -> Result<Response<api::ReleaseLeaseResponse>, Status> {
         command!(self, request, ReleaseLease, "release_lease", Done::LeaseReleased =>
             api::ReleaseLeaseResponse {})
-    }
-}
-
-/// Every agent, by id: those of the roster, and those that were.
-pub(crate) fn all_agents(state: &State) -> Vec<api::AgentView> {
-    let known = state.agents.values().map(agent_view);
-    let strangers = state.roster.agents.keys().filter(|agent_id| !state.agents.contains_key(*agent_id));
-    let mut agents: Vec<_> = known.chain(strangers.map(never_seen)).collect();
-    agents.sort_by(|one, other| one.agent_id.cmp(&other.agent_id));
-    agents
-}
-
-pub(crate) fn agent_view(agent: &Agent) -> api::AgentView {
-    let activity = match agent.activity() {
-        Activity::SignedOut => api::AgentActivity::SignedOut,
-        Activity::NotReady => api::AgentActivity::NotReady,
-        Activity::Ready => api::AgentActivity::Ready,
-        Activity::Reserved => api::AgentActivity::Reserved,
-        Activity::Talking => api::AgentActivity::Talking,
-        Activity::WrapUp => api::AgentActivity::WrapUp,
-    };
-    let (reason, until) = match (&agent.session, &agent.presence) {
-        (Some(_), Presence::NotReady { reason, until, .. }) => (reason.clone(), *until),
-        _ => (String::new(), None),
-    };
-    let next = agent.next.as_ref().map(|next| match next {
-        Next::NotReady { reason, duration } => api::NextPresence {
-            presence: api::PresenceWanted::NotReady.into(),
-            reason: reason.clone(),
-            duration_ms: duration.0,
-        },
-        Next::SignedOut { reason } => api::NextPresence {
-            presence: api::PresenceWanted::SignedOut.into(),
-            reason: reason.clone(),
-            duration_ms: 0,
-        },
-    });
-    let wrap_up_ends_at = agent.wrap_up.as_ref().and_then(|it| it.ends_at);
-    let contact = agent.reservation.as_ref().map(|it| &it.wish.contact_id);
-    let contact = contact.or(agent.wrap_up.as_ref().map(|it| &it.contact_id));
-    api::AgentView {
-        agent_id: agent.agent_id.to_string(),
-        activity: activity.into(),
-        since_ms: agent.since.0,
-        reason,
-        contact_id: contact.map(ToString::to_string).unwrap_or_default(),
-        session_id: agent.session.as_ref().map(|it| it.session_id.to_string()).unwrap_or_default(),
-        device_uri: agent.device().map(|it| it.contact_uri.clone()).unwrap_or_default(),
-        reachable: agent.reachable(),
-        lost: agent.lost(),
-        until_ms: until.map_or(0, |at| at.0),
-        next,
-        wrap_up_ends_at_ms: wrap_up_ends_at.map_or(0, |at| at.0),
-    }
-}
-
-/// Of the roster, and nothing was ever heard of it.
-pub(crate) fn never_seen(agent_id: &AgentId) -> api::AgentView {
-    api::AgentView {
-        agent_id: agent_id.to_string(),
-        activity: api::AgentActivity::SignedOut.into(),
-        ..api::AgentView::default()
     }
 }

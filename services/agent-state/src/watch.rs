@@ -11,12 +11,12 @@ use futures::Stream;
 use futures::stream::unfold;
 use tokio::sync::watch;
 use tonic::Status;
-use trunkline_domain::vocabulary::AgentId;
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_runtime::shutdown::Shutdown;
 
 use crate::raft::{Changes, Consensus, Leader, ProposeError};
-use crate::service::{agent_view, all_agents, never_seen, unanswered};
+use crate::service::unanswered;
+use crate::view::{agent_view, all_agents};
 
 /// After so long without a change an empty message says that the stream is alive.
 const ALIVE_AFTER: Duration = Duration::from_secs(5);
@@ -124,12 +124,7 @@ impl Watcher {
                 self.told = Some(raft_index);
                 return false;
             }
-            Some(changed) => {
-                let one = |agent_id: &AgentId| {
-                    state.agents.get(agent_id).map_or_else(|| never_seen(agent_id), agent_view)
-                };
-                (false, changed.iter().map(one).collect())
-            }
+            Some(changed) => (false, changed.iter().map(|agent_id| agent_view(agent_id, state)).collect()),
             None => (true, all_agents(state)),
         };
         let feature_level = state.feature_level;

@@ -31,7 +31,9 @@ fn entry(index: u64) -> Entry {
         0 => Action::DefineRoster(api::DefineRosterRequest {
             command_id,
             directory_revision: 1,
-            agents: (0..50).map(|it| api::RosterAgent { agent_id: format!("agt_{it}"), cell: 1 }).collect(),
+            agents: (0..50)
+                .map(|it| api::RosterAgent { agent_id: format!("agt_{it}"), cell: 1, ..Default::default() })
+                .collect(),
             queues: Vec::new(),
             reasons: Vec::new(),
         }),

@@ -86,6 +86,7 @@ fn agent() -> Agent {
         sip_ha1_md5: String::new(),
         sip_ha1_sha256: String::new(),
         team_company_id: None,
+        channels: Vec::new(),
     }
 }
 

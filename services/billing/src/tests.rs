@@ -10,8 +10,8 @@ use trunkline_domain::facts::{
     Recorded, ReleaseOutcome, UsageUnit,
 };
 use trunkline_domain::vocabulary::{
-    AgentId, Cell, CompanyId, ContactEndCause, ContactId, ContractId, Currency, Epoch, EventId, LegId,
-    Millis, Money, NodeId, OfferId, OperatorId, Party, QueueId, SessionId, Timestamp,
+    AgentId, Cell, Channel, CompanyId, ContactEndCause, ContactId, ContractId, Currency, Epoch, EventId,
+    LegId, Millis, Money, NodeId, OfferId, OperatorId, Party, QueueId, SessionId, Timestamp,
 };
 use trunkline_proto::billing::v1::billing_service_server::BillingService;
 use trunkline_proto::billing::v1::{GetRunningInvoiceRequest, ListRatedItemsRequest};
@@ -168,6 +168,7 @@ impl World {
             sip_ha1_md5: String::new(),
             sip_ha1_sha256: String::new(),
             team_company_id: Some(company(UsageUnit::SignedInTime)),
+            channels: Vec::new(),
         });
         let contracts = [
             contract(UsageUnit::TalkTime, "0.48", 60, 6, "0"),
@@ -192,6 +193,7 @@ impl World {
             node_id: NodeId::from_name("n").unwrap(),
             routing_epoch: Epoch(1),
             expires_at: Timestamp(START + at + 20_000),
+            channel: Channel::Voice,
         };
         let accepted = AgentFact::ReservationAccepted {
             agent_id: agent_id.clone(),
@@ -241,6 +243,7 @@ impl World {
             company_id,
             queue_id: queue(),
             ends_at: Some(Timestamp(START + at + 54_000)),
+            channel: Channel::Voice,
         };
         let wrapped_up = AgentFact::WrapUpEnded {
             agent_id,

@@ -79,6 +79,11 @@
 //!     # sip_ha1_md5: <hex of MD5 over user:trunkline:password>
 //!     # sip_ha1_sha256: <hex of SHA-256 over user:trunkline:password>
 //!     team_company: cmp_aurora          # optional: whose contract by signed_in_time pays for this agent
+//!     channels:                         # optional: one call at a time when none is named
+//!       - channel: voice                # voice, chat, email or task
+//!       - channel: chat
+//!         capacity: 3                   # optional, 1: how many at once, at most 25; of voice 1
+//!         interrupted_by: [voice]       # optional: what is offered on top of one under way; of all else, nothing is
 //!
 //! api_keys:                             # optional
 //!   - name: aurora-portal

@@ -1,7 +1,7 @@
 //! The answers.
 
 use tonic::{Request, Response, Status};
-use trunkline_domain::reporting::{ContactRecord, INTERVAL, IntervalCell as Cell};
+use trunkline_domain::reporting::{ContactRecord, INTERVAL, IntervalCell as Cell, Timesheet};
 use trunkline_domain::vocabulary::{CompanyId, ContactId, IdError, LogName, PhoneNumber, Timestamp};
 use trunkline_proto::reporting::v1::reporting_service_server::ReportingService;
 use trunkline_proto::reporting::v1::{
@@ -138,13 +138,21 @@ impl ReportingService for Reports {
         };
         let mut lines = Vec::new();
         for (agent_id, sheet) in book.reporting.agents.sheets() {
-            for (account, duration) in sheet.booked_until(until) {
+            let Timesheet { mut booked, contact_time, .. } = sheet.until(until);
+            // A contact that never came first has contact time alone.
+            for account in contact_time.keys() {
+                booked.entry(account.clone()).or_default();
+            }
+            for (account, duration) in booked {
+                let contact_time = contact_time.get(&account).copied().unwrap_or_default();
                 lines.push(TimesheetLine {
                     agent_id: agent_id.to_string(),
                     activity: account.activity.as_str().to_owned(),
                     reason: account.reason,
                     company_id: account.company_id.map(|it| it.to_string()).unwrap_or_default(),
                     duration_ms: duration.0,
+                    channel: account.channel.map(|it| it.to_string()).unwrap_or_default(),
+                    contact_time_ms: contact_time.0,
                 });
             }
         }

@@ -174,6 +174,7 @@ fn reserved(n: u32) -> AgentFact {
         node_id: node(),
         routing_epoch: Epoch(1),
         expires_at: Timestamp(START + 60_000),
+        channel: trunkline_domain::vocabulary::Channel::Voice,
     }
 }
 
@@ -244,6 +245,7 @@ impl Scribes {
             company_id: company(),
             queue_id: queue(),
             ends_at: Some(Timestamp(START + at + 45_000)),
+            channel: trunkline_domain::vocabulary::Channel::Voice,
         };
         self.agents.write(at + 35_000, [released, wrapping_up]).await;
         let (contact_id, offer_id, agent_id) = (contact(n), offer(n), agent());

@@ -9,6 +9,7 @@ use tonic::{Code, Request, Status};
 use trunkline_domain::routing::{Input, OfferCommand, OfferRefusal, ReleaseCommand, TurnAwayCommand, Wish};
 use trunkline_domain::vocabulary::{Cell, Epoch, OfferId};
 use trunkline_proto::agent_state::v1 as agent_state;
+use trunkline_proto::common::v1::Channel;
 use trunkline_proto::contacts::v1::FlowOutReason;
 use trunkline_proto::media::v1 as media;
 use trunkline_proto::media::v1::media_service_client::MediaServiceClient;
@@ -220,6 +221,7 @@ fn wish(wish: &Wish) -> agent_state::ReservationWish {
         node_id: wish.node_id.to_string(),
         expires_at_ms: wish.expires_at.0,
         ring_many: false,
+        channel: Channel::Unspecified.into(),
     }
 }
 

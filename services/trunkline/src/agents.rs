@@ -10,6 +10,7 @@ use serde_json::json;
 use tonic::Status;
 use trunkline_domain::vocabulary::Timestamp;
 use trunkline_proto::agent_state::v1 as api;
+use trunkline_proto::common::v1::Channel;
 use trunkline_runtime::clock::Clock;
 
 use crate::voters::{Group, VoterArgs};
@@ -96,12 +97,14 @@ fn as_text(listed: &api::ListAgentsResponse, now: Timestamp) -> String {
             since.unwrap_or_default(),
             agent.reason.clone(),
             agent.contact_id.clone(),
+            load(agent),
             // Its number is nobody's business here; that there is one is.
             if reachable(listed, agent) { "yes" } else { "" }.to_owned(),
             remark(agent, now),
         ]);
     }
-    let mut text = table::render(&["agent", "activity", "for", "reason", "contact", "phone", "and"], &rows);
+    let mut text =
+        table::render(&["agent", "activity", "for", "reason", "contact", "load", "phone", "and"], &rows);
     let counts: Vec<_> = counts.iter().map(|(activity, count)| format!("{count} {activity}")).collect();
     let total = match listed.agents.len() {
         1 => "1 agent".to_owned(),
@@ -119,6 +122,18 @@ fn as_text(listed: &api::ListAgentsResponse, now: Timestamp) -> String {
 /// Whether it has a phone that can be called; voters whose rules are the first ones say where only.
 fn reachable(listed: &api::ListAgentsResponse, agent: &api::AgentView) -> bool {
     if listed.feature_level == 0 { !agent.device_uri.is_empty() } else { agent.reachable }
+}
+
+/// Of each channel it serves, how many contacts it has of how many; nothing of one that has calls alone.
+fn load(agent: &api::AgentView) -> String {
+    if agent.channels.iter().all(|rule| rule.channel() == Channel::Unspecified) {
+        return String::new();
+    }
+    let channels = agent.channels.iter().map(|rule| {
+        let count = agent.slots.iter().filter(|slot| slot.channel == rule.channel).count();
+        format!("{} {count}/{}", channel(rule.channel()), rule.contact_count_max)
+    });
+    channels.collect::<Vec<_>>().join(" ")
 }
 
 /// What is due, and what is out of the ordinary.
@@ -146,6 +161,8 @@ fn remark(agent: &api::AgentView, now: Timestamp) -> String {
 
 fn as_json(listed: &api::ListAgentsResponse) -> serde_json::Value {
     let agents = listed.agents.iter().map(|agent| {
+        let capacity =
+            agent.channels.iter().map(|it| (channel(it.channel()).to_owned(), json!(it.contact_count_max)));
         json!({
             "agent_id": agent.agent_id,
             "activity": name(agent.activity()),
@@ -157,6 +174,8 @@ fn as_json(listed: &api::ListAgentsResponse) -> serde_json::Value {
             "lost": agent.lost,
             "until_ms": agent.until_ms,
             "wrap_up_ends_at_ms": agent.wrap_up_ends_at_ms,
+            "slots": agent.slots.iter().map(slot).collect::<Vec<_>>(),
+            "capacity": capacity.collect::<serde_json::Map<_, _>>(),
         })
     });
     json!({
@@ -165,6 +184,23 @@ fn as_json(listed: &api::ListAgentsResponse) -> serde_json::Value {
         "stale": listed.stale,
         "known_at_ms": listed.known_at_ms,
     })
+}
+
+fn slot(slot: &api::AgentSlot) -> serde_json::Value {
+    json!({
+        "channel": channel(slot.channel()),
+        "activity": name(slot.activity()),
+        "contact_id": slot.contact_id,
+        "offer_id": slot.offer_id,
+        "company_id": slot.company_id,
+        "queue_id": slot.queue_id,
+        "ends_at_ms": slot.ends_at_ms,
+        "unconfirmed": slot.unconfirmed,
+    })
+}
+
+fn channel(channel: Channel) -> &'static str {
+    trunkline_domain::vocabulary::Channel::from(channel).as_str()
 }
 
 fn name(activity: api::AgentActivity) -> &'static str {
@@ -191,6 +227,8 @@ fn span(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use trunkline_proto::directory::v1::ChannelRule;
+
     use super::*;
 
     #[test]
@@ -204,6 +242,14 @@ mod tests {
         let mut talking = agent("agt_ben", api::AgentActivity::Talking, 80_000);
         talking.contact_id = "ctc_1".to_owned();
         talking.reachable = true;
+        let rule = |channel: Channel, contact_count_max| ChannelRule {
+            channel: channel.into(),
+            contact_count_max,
+            interrupted_by: Vec::new(),
+        };
+        talking.channels = vec![rule(Channel::Unspecified, 1), rule(Channel::Chat, 3)];
+        let chat = api::AgentSlot { channel: Channel::Chat.into(), ..api::AgentSlot::default() };
+        talking.slots = vec![chat.clone(), chat];
         talking.next = Some(api::NextPresence {
             presence: api::PresenceWanted::NotReady.into(),
             reason: "lunch".to_owned(),
@@ -220,9 +266,9 @@ mod tests {
             known_at_ms: 90_000,
             feature_level: 1,
         };
-        let table = "agent     activity    for   reason  contact  phone  and\n\
-                     agt_anna  not ready   1:39  lunch                   desktop gone, ready in 1:00\n\
-                     agt_ben   talking     20 s          ctc_1    yes    then not ready (lunch)\n\
+        let table = "agent     activity    for   reason  contact  load                phone  and\n\
+                     agt_anna  not ready   1:39  lunch                                       desktop gone, ready in 1:00\n\
+                     agt_ben   talking     20 s          ctc_1    voice 0/1 chat 2/3  yes    then not ready (lunch)\n\
                      agt_cleo  signed out\n\
                      3 agents: 1 not ready, 1 signed out, 1 talking; Raft index 42\n";
         let now = Timestamp(100_000);

@@ -8,7 +8,7 @@ use trunkline_domain::agent_state::{
 };
 use trunkline_domain::facts::ReleaseOutcome;
 use trunkline_domain::vocabulary::{
-    AgentId, Cell, CommandId, DeviceId, Epoch, Millis, NodeId, QueueId, Timestamp,
+    AgentId, Cell, Channel, CommandId, DeviceId, Epoch, Millis, NodeId, QueueId, Timestamp,
 };
 use trunkline_linear::chance::Chance;
 use trunkline_linear::history::{Fate, Index, Operation};
@@ -52,6 +52,7 @@ impl Single {
             agents: (0..agents).map(|number| (agent_id(number), Cell(0))).collect(),
             queues: BTreeMap::from([(QueueId::parse("que_q").unwrap(), policy)]),
             reasons: BTreeMap::new(),
+            channels: BTreeMap::new(),
         };
         single.apply(Action::DefineRoster(roster)).unwrap();
         single.apply(Action::RaiseFeatureLevel { level: core::FEATURE_LEVEL }).unwrap();
@@ -135,6 +136,7 @@ impl Single {
                     node_id,
                     expires_at: Timestamp(FAR),
                     ring_many: false,
+                    channel: Channel::Voice,
                 };
                 Action::ReserveAgents { cell: Cell(0), routing_epoch: self.routing_epoch, wishes: vec![wish] }
             }
@@ -186,8 +188,7 @@ impl Single {
             }),
             _ => None,
         };
-        let contact = agent.reservation.as_ref().map(|it| &it.wish.contact_id);
-        let contact = contact.or(agent.wrap_up.as_ref().map(|it| &it.contact_id));
+        let contact = agent.slots.first().map(core::Slot::contact_id);
         Seen {
             activity,
             reason,

@@ -6,7 +6,7 @@
 use trunkline_domain::agent_state::{Action, Done, Wish};
 use trunkline_domain::facts::ReleaseOutcome;
 use trunkline_domain::vocabulary::{
-    AgentId, Cell, CompanyId, ContactId, Epoch, Millis, NodeId, OfferId, QueueId, Timestamp,
+    AgentId, Cell, Channel, CompanyId, ContactId, Epoch, Millis, NodeId, OfferId, QueueId, Timestamp,
 };
 
 use super::asks::Answered;
@@ -84,10 +84,11 @@ impl Owner {
         {
             // It rings at everybody.
             let expires_at = turn.now + self.clock_ahead + Millis(turn.chance.between(800, 3_500));
+            let channel = any_channel(turn);
             for agent_id in agents {
                 let (agent_id, contact_id, node_id) = (agent_id.clone(), contact_id.clone(), node_id.clone());
                 let wish = self.wish(epoch, agent_id, contact_id, node_id, expires_at);
-                wishes.push(Wish { ring_many: true, ..wish });
+                wishes.push(Wish { ring_many: true, channel, ..wish });
             }
             return wishes;
         }
@@ -95,13 +96,9 @@ impl Owner {
             let Some((contact_id, node_id)) = turn.chance.pick(&sight.waiting) else { break };
             let Some(agent_id) = turn.chance.pick(&agents) else { break };
             let expires_at = turn.now + self.clock_ahead + Millis(turn.chance.between(800, 3_500));
-            wishes.push(self.wish(
-                epoch,
-                (*agent_id).clone(),
-                contact_id.clone(),
-                node_id.clone(),
-                expires_at,
-            ));
+            let (agent_id, contact_id, node_id) = ((*agent_id).clone(), contact_id.clone(), node_id.clone());
+            let wish = self.wish(epoch, agent_id, contact_id, node_id, expires_at);
+            wishes.push(Wish { channel: any_channel(turn), ..wish });
         }
         wishes
     }
@@ -137,7 +134,17 @@ impl Owner {
             .expect("a letter, digits and dashes");
         let company_id = CompanyId::from_name("acme").expect("letters");
         let queue_id = QueueId::from_name("main").expect("letters");
-        Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at, ring_many: false }
+        Wish {
+            offer_id,
+            agent_id,
+            contact_id,
+            company_id,
+            queue_id,
+            node_id,
+            expires_at,
+            ring_many: false,
+            channel: Channel::Voice,
+        }
     }
 
     fn take_back(&mut self, epoch: Epoch, turn: &mut Turn<'_>) {
@@ -182,4 +189,11 @@ impl Owner {
             self.rescinds.push((turn.now + Millis(turn.chance.between(100, 1_500)), offer));
         }
     }
+}
+
+/// Calls as often as all the rest.
+fn any_channel(turn: &mut Turn<'_>) -> Channel {
+    let written = turn.chance.happens(500);
+    let any = turn.chance.pick(&[Channel::Chat, Channel::Email]).copied();
+    any.filter(|_| written).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! No agent has two live reservations, no contact is accepted twice, nobody is connected without an acceptance, and a contact
+//! No agent has more contacts at once than it serves, no contact is accepted twice, nobody is connected without an acceptance, and a contact
 //! has more than one reservation only while it rings at many: when one accepts, the others are over by the same command.
 //!
 //! Without it two callers hear one agent, or one caller two.
@@ -7,16 +7,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trunkline_domain::agent_state::Action;
 use trunkline_domain::facts::AgentFact;
-use trunkline_domain::vocabulary::{AgentId, ContactId};
+use trunkline_domain::vocabulary::{AgentId, Channel, ContactId, OfferId};
 
 use super::{Committed, Verdict};
+use crate::directory::served;
 
 pub(crate) const NAME: &str = "one_reservation";
+
+/// What an agent has a slot for.
+#[derive(Debug)]
+struct Taken {
+    channel: Channel,
+    /// `None` in wrap-up.
+    token: Option<u64>,
+}
 
 /// The reservations by the facts, and who was connected.
 #[derive(Debug, Default)]
 pub(crate) struct OneReservation {
-    by_agent: BTreeMap<AgentId, u64>,
+    by_agent: BTreeMap<AgentId, BTreeMap<OfferId, Taken>>,
     by_contact: BTreeMap<ContactId, BTreeSet<u64>>,
     /// Those that let others ring beside them.
     ringing: BTreeSet<u64>,
@@ -41,10 +50,8 @@ impl OneReservation {
 
     fn fact(&mut self, fact: &AgentFact, it: &Committed<'_>) -> Verdict {
         match fact {
-            AgentFact::AgentReserved { agent_id, contact_id, token, offer_id, .. } => {
-                if let Some(other) = self.by_agent.insert(agent_id.clone(), *token) {
-                    return Err(format!("{agent_id} has the reservations {other} and {token}"));
-                }
+            AgentFact::AgentReserved { agent_id, contact_id, token, offer_id, channel, .. } => {
+                self.take(agent_id, offer_id, *channel, *token)?;
                 let Action::ReserveAgents { wishes, .. } = &it.command.action else {
                     return Err(format!("{token} is of no wish"));
                 };
@@ -57,24 +64,50 @@ impl OneReservation {
                     return Err(format!("{contact_id} has the reservations {live:?}"));
                 }
             }
-            AgentFact::ReservationAccepted { agent_id, contact_id, token, .. } => {
-                if self.by_agent.get(agent_id) != Some(token) {
+            AgentFact::ReservationAccepted { agent_id, offer_id, contact_id, token } => {
+                let taken = self.by_agent.get(agent_id).and_then(|slots| slots.get(offer_id));
+                if taken.and_then(|it| it.token) != Some(*token) {
                     return Err(format!("{token} was accepted and is no live reservation of {agent_id}"));
                 }
                 if let Some(other) = self.accepted.insert(contact_id.clone(), *token) {
                     return Err(format!("{contact_id} was accepted as {other} and as {token}"));
                 }
             }
-            AgentFact::ReservationReleased { agent_id, contact_id, token, .. } => {
-                if self.by_agent.remove(agent_id) != Some(*token) {
+            AgentFact::ReservationReleased { agent_id, offer_id, contact_id, token, .. } => {
+                let taken = self.by_agent.get_mut(agent_id).and_then(|slots| slots.remove(offer_id));
+                if taken.and_then(|it| it.token) != Some(*token) {
                     return Err(format!("{token} was released and is no live reservation of {agent_id}"));
                 }
                 if let Some(live) = self.by_contact.get_mut(contact_id) {
                     live.remove(token);
                 }
             }
+            AgentFact::WrapUpStarted { agent_id, offer_id, channel, .. } => {
+                let taken = Taken { channel: *channel, token: None };
+                self.by_agent.entry(agent_id.clone()).or_default().insert(offer_id.clone(), taken);
+            }
+            AgentFact::WrapUpEnded { agent_id, offer_id, .. } => {
+                self.by_agent.get_mut(agent_id).and_then(|slots| slots.remove(offer_id));
+            }
             _ => {}
         }
+        Ok(())
+    }
+
+    fn take(&mut self, agent_id: &AgentId, offer_id: &OfferId, channel: Channel, token: u64) -> Verdict {
+        let (served, slots) = (served(agent_id), self.by_agent.entry(agent_id.clone()).or_default());
+        let same = slots.values().filter(|it| it.channel == channel).count();
+        if same >= served.capacity(channel) as usize {
+            return Err(format!("{agent_id} is reserved as {token} beside {same} of {channel}"));
+        }
+        let stops = |it: &&Taken| it.channel != channel && !served.interrupted(it.channel, channel);
+        if let Some(other) = slots.values().find(stops) {
+            return Err(format!(
+                "{agent_id} is reserved as {token} of {channel} beside one of {}",
+                other.channel
+            ));
+        }
+        slots.insert(offer_id.clone(), Taken { channel, token: Some(token) });
         Ok(())
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use trunkline_domain::agent_state::{Action, Command, Machine, Reply, State};
-use trunkline_domain::vocabulary::{Millis, Timestamp};
+use trunkline_domain::agent_state::{Action, Command, Machine, Reply, Slot, State};
+use trunkline_domain::vocabulary::{CAPACITY_MAX, Channel, ChannelRule, Channels, Millis, Timestamp};
 
 use super::disk::{Entry, Payload, Snapshot};
 use crate::bug::Bug;
@@ -87,7 +87,7 @@ impl Replica {
                 self.alter(|state| {
                     for wish in wishes {
                         if let Some(agent) = state.agents.get_mut(&wish.agent_id) {
-                            agent.reservation = None;
+                            agent.slots.retain(|slot| slot.held().is_none());
                         }
                     }
                 });
@@ -98,8 +98,16 @@ impl Replica {
                 }
             }),
             (Bug::RingOn, Action::AcceptReservation { agent_id, .. }) => self.alter(|state| {
-                if let Some(held) = state.agents.get_mut(agent_id).and_then(|it| it.reservation.as_mut()) {
-                    held.wish.ring_many = false;
+                let slots = state.agents.get_mut(agent_id).into_iter().flat_map(|agent| &mut agent.slots);
+                for slot in slots {
+                    if let Slot::Held(held) = slot {
+                        held.wish.ring_many = false;
+                    }
+                }
+            }),
+            (Bug::ServeAnything, Action::ReserveAgents { wishes, .. }) => self.alter(|state| {
+                for wish in wishes {
+                    state.roster.channels.insert(wish.agent_id.clone(), anything());
                 }
             }),
             (Bug::LeaseNeverLapses, _) => self.alter(|state| {
@@ -133,7 +141,7 @@ impl Replica {
         mix(self.machine.next_deadline().map_or(0, |at| at.0 as u64));
         for agent in state.agents.values() {
             mix(agent.sequence);
-            mix(agent.reservation.as_ref().map_or(0, |held| held.token));
+            agent.held().for_each(|held| mix(held.token));
         }
         for lease in state.leases.values() {
             mix(lease.epoch().map_or(0, |epoch| epoch.0));
@@ -143,4 +151,14 @@ impl Replica {
         }
         print
     }
+}
+
+/// Everything at once.
+fn anything() -> Channels {
+    let rule = |channel| ChannelRule {
+        channel,
+        capacity: if channel == Channel::Voice { 1 } else { CAPACITY_MAX },
+        interrupted_by: Channel::ALL.into_iter().filter(|it| *it != channel).collect(),
+    };
+    Channels::new(Channel::ALL.map(rule)).expect("each channel once, within its bounds")
 }

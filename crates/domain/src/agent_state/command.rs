@@ -1,10 +1,11 @@
 //! What somebody asks of the machine. Every entry of the Raft log that is not Raft's own is one [`Command`].
 
+use super::FEATURE_LEVEL_CHANNELS;
 use super::roster::Roster;
 use crate::facts::{ForcedPresence, ReleaseOutcome};
 use crate::vocabulary::{
-    AgentId, Cell, CommandId, CompanyId, ContactId, DeviceId, Epoch, Millis, NodeId, OfferId, QueueId,
-    SessionId, SiteId, Timestamp,
+    AgentId, Cell, Channel, CommandId, CompanyId, ContactId, DeviceId, Epoch, Millis, NodeId, OfferId,
+    QueueId, SessionId, SiteId, Timestamp,
 };
 
 /// An action with what makes it safe to repeat and to replay.
@@ -251,7 +252,7 @@ impl Action {
             }
             Self::FinishWrapUp { offer_id, code, .. } => u32::from(offer_id.is_some() || !code.is_empty()),
             Self::DefineRoster(roster) => roster.feature_level(),
-            Self::ReserveAgents { wishes, .. } => u32::from(wishes.iter().any(|wish| wish.ring_many)),
+            Self::ReserveAgents { wishes, .. } => wishes.iter().map(Wish::feature_level).max().unwrap_or(0),
             _ => 0,
         }
     }
@@ -336,6 +337,14 @@ pub struct Wish {
     /// Whether others may be held for the contact at the same time, as long as all of them say so: their phones ring at once,
     /// and the first who accepts has it.
     pub ring_many: bool,
+    /// How the contact came.
+    pub channel: Channel,
+}
+
+impl Wish {
+    fn feature_level(&self) -> u32 {
+        if self.channel == Channel::Voice { u32::from(self.ring_many) } else { FEATURE_LEVEL_CHANNELS }
+    }
 }
 
 /// A device that can be called.

@@ -19,7 +19,7 @@ mod state;
 mod tests;
 
 pub use agent::{
-    Activity, Agent, Next, PauseLimit, Presence, Reservation, Session, SessionLease, Stage, Steadiness,
+    Activity, Agent, Next, PauseLimit, Presence, Reservation, Session, SessionLease, Slot, Stage, Steadiness,
     WrapUp,
 };
 pub use command::{Action, Command, Device, Force, Said, Wish};
@@ -34,7 +34,7 @@ use crate::vocabulary::Millis;
 /// The highest level of rules this program knows. A rule that would decide an old command otherwise than before holds from
 /// a level on, which a command in the log raises: so a log is replayed by the rules it was decided by, and replicas of
 /// two versions never part. Level 0 has the rules of the first version.
-pub const FEATURE_LEVEL: u32 = 1;
+pub const FEATURE_LEVEL: u32 = 2;
 
 /// From this level on an agent without a device that can be called is not reserved.
 pub const FEATURE_LEVEL_REACHABILITY: u32 = 1;
@@ -44,6 +44,9 @@ pub const FEATURE_LEVEL_STEADINESS: u32 = 1;
 
 /// From this level on a resource is granted once in an entry.
 pub const FEATURE_LEVEL_ONE_GRANT: u32 = 1;
+
+/// From this level on agents serve channels other than voice.
+pub const FEATURE_LEVEL_CHANNELS: u32 = 2;
 
 /// An agent that changed its presence no more for as long is steady.
 pub const STEADY_AFTER: Millis = Millis::from_secs(60);

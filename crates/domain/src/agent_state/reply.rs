@@ -1,7 +1,7 @@
 //! What the machine answers.
 
 use crate::facts::ReleaseOutcome;
-use crate::vocabulary::{AgentId, Epoch, Millis, NodeId, OfferId, SessionId, Timestamp};
+use crate::vocabulary::{AgentId, Channel, Epoch, Millis, NodeId, OfferId, SessionId, Timestamp};
 
 /// The answer to a command: done, or why not. A rejection changes nothing but the time.
 pub type Reply = Result<Done, Rejection>;
@@ -149,6 +149,29 @@ pub enum Rejection {
         /// That offer.
         offer_id: OfferId,
     },
+    /// The directory gives the agent no contacts of the channel.
+    #[error("agent does not serve {channel}")]
+    ChannelNotServed {
+        /// The channel.
+        channel: Channel,
+    },
+    /// The agent has as many contacts of the channel as it serves at once.
+    #[error("agent has {capacity} contacts of {channel}, as many as it serves at once")]
+    ChannelFull {
+        /// The channel.
+        channel: Channel,
+        /// How many that is.
+        capacity: u32,
+    },
+    /// The agent has a contact of another channel, which this one may not interrupt.
+    #[error("agent has a contact of {channel}, which is not interrupted")]
+    BusyElsewhere {
+        /// The other channel.
+        channel: Channel,
+    },
+    /// The agent does so for several contacts.
+    #[error("agent has several contacts this could be about; name the offer")]
+    WhichOffer,
     /// The agent does after-contact work.
     #[error("agent is in wrap-up")]
     InWrapUp,
@@ -267,6 +290,10 @@ impl Rejection {
             Self::SignOutForced => "SIGN_OUT_FORCED",
             Self::NotReady => "NOT_READY",
             Self::AlreadyReserved { .. } => "ALREADY_RESERVED",
+            Self::ChannelNotServed { .. } => "CHANNEL_NOT_SERVED",
+            Self::ChannelFull { .. } => "CHANNEL_FULL",
+            Self::BusyElsewhere { .. } => "BUSY_ELSEWHERE",
+            Self::WhichOffer => "WHICH_OFFER",
             Self::InWrapUp => "IN_WRAP_UP",
             Self::NotInWrapUp => "NOT_IN_WRAP_UP",
             Self::Unreachable => "UNREACHABLE",

@@ -1,11 +1,12 @@
 //! What the machine needs of the directory.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::REASON_MISSED;
 use super::agent::Next;
+use super::{FEATURE_LEVEL_CHANNELS, REASON_MISSED};
 use crate::facts::WrapUpMode;
-use crate::vocabulary::{AgentId, Cell, Millis, QueueId};
+use crate::vocabulary::{AgentId, Cell, Channels, Millis, QueueId};
 
 /// What the machine needs of the directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,6 +20,8 @@ pub struct Roster {
     /// Why an agent may be not ready by its own or a supervisor's word, and how long at most; zero for no limit. Any word
     /// will do when none is listed.
     pub reasons: BTreeMap<String, Millis>,
+    /// What agents serve; whoever is not among them serves one call at a time.
+    pub channels: BTreeMap<AgentId, Channels>,
 }
 
 /// What happens to an agent after a contact or a missed offer of a queue.
@@ -43,6 +46,9 @@ pub struct QueuePolicy {
 impl Roster {
     /// The feature level of the first program that knows all it says.
     pub fn feature_level(&self) -> u32 {
+        if !self.channels.is_empty() {
+            return FEATURE_LEVEL_CHANNELS;
+        }
         u32::from(!self.reasons.is_empty() || !self.queues.values().all(QueuePolicy::of_first_version))
     }
 
@@ -50,11 +56,20 @@ impl Roster {
     /// and contacts flow by the rules there were before.
     #[must_use]
     pub fn at_level(&self, level: u32) -> Self {
-        if self.feature_level() <= level {
-            return self.clone();
+        let mut roster = self.clone();
+        if level < FEATURE_LEVEL_CHANNELS {
+            roster.channels = BTreeMap::new();
         }
-        let queues = self.queues.iter().map(|(id, policy)| (id.clone(), policy.first_version())).collect();
-        Self { revision: self.revision, agents: self.agents.clone(), queues, reasons: BTreeMap::new() }
+        if level < 1 {
+            roster.queues.values_mut().for_each(|policy| *policy = policy.first_version());
+            roster.reasons = BTreeMap::new();
+        }
+        roster
+    }
+
+    /// What an agent serves.
+    pub(super) fn channels(&self, agent_id: &AgentId) -> Cow<'_, Channels> {
+        self.channels.get(agent_id).map_or_else(|| Cow::Owned(Channels::default()), Cow::Borrowed)
     }
 
     /// Whether an agent may be not ready for this reason.

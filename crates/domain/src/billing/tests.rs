@@ -9,8 +9,8 @@ use crate::facts::{
 };
 use crate::kernel::Projection;
 use crate::vocabulary::{
-    AgentId, Cell, CompanyId, ContactEndCause, ContactId, ContractId, Currency, Epoch, EventId, ItemId,
-    LegId, Millis, Money, NodeId, OfferId, OperatorId, Party, QueueId, SessionId, Timestamp,
+    AgentId, Cell, Channel, CompanyId, ContactEndCause, ContactId, ContractId, Currency, Epoch, EventId,
+    ItemId, LegId, Millis, Money, NodeId, OfferId, OperatorId, Party, QueueId, SessionId, Timestamp,
 };
 
 const DAY: i64 = 86_400_000;
@@ -112,6 +112,7 @@ fn directory(contracts: impl IntoIterator<Item = (i64, Contract)>) -> Terms {
             sip_ha1_md5: String::new(),
             sip_ha1_sha256: String::new(),
             team_company_id: Some(company()),
+            channels: Vec::new(),
         }),
     );
     for (at, contract) in contracts {
@@ -193,6 +194,7 @@ fn reserved(n: u32) -> AgentFact {
         node_id: NodeId::from_name("n").unwrap(),
         routing_epoch: Epoch(1),
         expires_at: Timestamp(0),
+        channel: Channel::Voice,
     }
 }
 
@@ -228,6 +230,7 @@ fn wrapping_up(n: u32) -> AgentFact {
         company_id: company(),
         queue_id: QueueId::from_name("q").unwrap(),
         ends_at: Some(Timestamp(1)),
+        channel: Channel::Voice,
     }
 }
 

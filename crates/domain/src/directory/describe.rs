@@ -1,7 +1,7 @@
 //! Definitions in words, field by field, for plans.
 
 use crate::facts::{DirectoryFact, NotReadyReason};
-use crate::vocabulary::{Millis, PhoneNumber};
+use crate::vocabulary::{ChannelRule, Millis, PhoneNumber};
 
 /// A field of a definition: its name in a document, its value in words, and whether the value may be shown.
 pub(super) struct Field {
@@ -113,6 +113,7 @@ pub(super) fn fields(fact: &DirectoryFact) -> Vec<Field> {
             secret("sip_ha1_md5", &it.sip_ha1_md5),
             secret("sip_ha1_sha256", &it.sip_ha1_sha256),
             optional("team_company", it.team_company_id.as_ref()),
+            list("channels", &it.channels.iter().map(channel_text).collect::<Vec<_>>()),
         ],
         DirectoryFact::ContractDefined(it) => vec![
             field("version", it.version),
@@ -173,6 +174,13 @@ fn opening_text(span: &crate::facts::OpeningSpan) -> String {
     };
     let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
     format!("{day} {}-{}", clock(span.from_minute), clock(span.to_minute))
+}
+
+fn channel_text(rule: &ChannelRule) -> String {
+    let ChannelRule { channel, capacity, interrupted_by } = rule;
+    let by: Vec<&str> = interrupted_by.iter().map(|it| it.as_str()).collect();
+    let by = if by.is_empty() { String::new() } else { format!(" interrupted by {}", by.join(" and ")) };
+    format!("{channel} {capacity}{by}")
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ pub(super) fn agent(name: &str, sip_user: &str) -> Agent {
         sip_ha1_md5: "0".repeat(32),
         sip_ha1_sha256: "0".repeat(64),
         team_company_id: None,
+        channels: Vec::new(),
     }
 }
 

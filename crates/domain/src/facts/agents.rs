@@ -2,8 +2,8 @@
 
 use super::LogFact;
 use crate::vocabulary::{
-    AgentId, CompanyId, ContactId, DeviceId, Epoch, LogName, Millis, NodeId, OfferId, QueueId, SessionId,
-    SiteId, Timestamp,
+    AgentId, Channel, CompanyId, ContactId, DeviceId, Epoch, LogName, Millis, NodeId, OfferId, QueueId,
+    SessionId, SiteId, Timestamp,
 };
 
 /// A fact about one agent, or about one lease.
@@ -58,6 +58,7 @@ pub enum AgentFact {
         node_id: NodeId,
         routing_epoch: Epoch,
         expires_at: Timestamp,
+        channel: Channel,
     },
     /// The agent answered: the reservation has no deadline any more.
     ReservationAccepted { agent_id: AgentId, offer_id: OfferId, contact_id: ContactId, token: u64 },
@@ -85,6 +86,7 @@ pub enum AgentFact {
         company_id: CompanyId,
         queue_id: QueueId,
         ends_at: Option<Timestamp>,
+        channel: Channel,
     },
     /// After-contact work ends later than it would have.
     WrapUpExtended { agent_id: AgentId, offer_id: OfferId, contact_id: ContactId, ends_at: Timestamp },

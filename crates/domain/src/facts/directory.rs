@@ -5,8 +5,8 @@
 
 use super::{LogFact, UsageUnit};
 use crate::vocabulary::{
-    AgentId, CalendarId, Cell, CompanyId, ContactId, ContractId, Currency, FlowId, LogName, Millis, Money,
-    OperatorId, PhoneNumber, QueueId, SiteId, SkillId, Timestamp,
+    AgentId, CalendarId, Cell, ChannelRule, CompanyId, ContactId, ContractId, Currency, FlowId, LogName,
+    Millis, Money, OperatorId, PhoneNumber, QueueId, SiteId, SkillId, Timestamp,
 };
 
 /// One change of the configuration.
@@ -283,6 +283,8 @@ pub struct Agent {
     pub sip_ha1_sha256: String,
     /// The company whose team it is in, for contracts by signed-in time.
     pub team_company_id: Option<CompanyId>,
+    /// What it serves; one call at a time when none is named.
+    pub channels: Vec<ChannelRule>,
 }
 
 /// What a client company pays.

@@ -6,8 +6,8 @@ use crate::facts::{
 };
 use crate::kernel::Projection;
 use crate::vocabulary::{
-    AgentId, Cell, ContactEndCause, ContactId, DeviceId, Epoch, EventId, LegId, Millis, NodeId, OfferId,
-    Party, PhoneNumber, QueueId, SessionId,
+    AgentId, Cell, Channel, ContactEndCause, ContactId, DeviceId, Epoch, EventId, LegId, Millis, NodeId,
+    OfferId, Party, PhoneNumber, QueueId, SessionId,
 };
 
 fn company() -> CompanyId {
@@ -157,6 +157,7 @@ fn agent_fact(op: u8, a: u8, o: u8) -> AgentFact {
             node_id: NodeId::from_name("n").unwrap(),
             routing_epoch: Epoch(1),
             expires_at: Timestamp(0),
+            channel: Channel::Voice,
         },
         5 => AgentFact::ReservationAccepted { agent_id, offer_id, contact_id, token: 1 },
         6 => AgentFact::ReservationReleased {
@@ -173,6 +174,7 @@ fn agent_fact(op: u8, a: u8, o: u8) -> AgentFact {
             company_id: company(),
             queue_id: queue(),
             ends_at: Some(Timestamp(1)),
+            channel: Channel::Voice,
         },
         _ => AgentFact::WrapUpEnded {
             agent_id,

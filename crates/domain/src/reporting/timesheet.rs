@@ -1,15 +1,22 @@
 //! The work-second ledger, from the agents log alone.
 //!
 //! Every millisecond of a session belongs to exactly one primary activity, the first of this list that applies:
-//! talk, ring, wrap-up, paused (with its reason), idle; and the first three to the company they are for. The sum over
-//! the activities of a session is its wall clock, exactly. *Hold* is part of talk here: the agents log knows from the
+//! talk, ring, wrap-up, paused (with its reason), idle; and the first three to the channel and the company they are for. Of
+//! several contacts in the same activity the first channel counts ([`Channel`]), and of one channel the contact that came
+//! first: a letter that a call interrupts has no time while the call has it. The sum over
+//! the activities of a session is its wall clock, exactly.
+//!
+//! The second measure is *contact time*: what each contact took by itself, so that three chats at once take three times the
+//! wall clock. Contact time over talk time is how many an agent had at once; for one contact at a time both are the same.
+//!
+//! *Hold* is part of talk here: the agents log knows from the
 //! accepted reservation that the agent is with the caller, not whether the caller hears music.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{AgentFact, Recorded};
 use crate::kernel::{Projection, StateHasher};
-use crate::vocabulary::{AgentId, CompanyId, DeviceId, Millis, OfferId, SessionId, Timestamp};
+use crate::vocabulary::{AgentId, Channel, CompanyId, DeviceId, Millis, OfferId, SessionId, Timestamp};
 
 /// The reason of the pause between sign-in and the first presence an agent chooses.
 pub const SIGNED_IN: &str = "signed in";
@@ -52,8 +59,16 @@ pub struct Account {
     pub activity: Activity,
     /// Of a pause; else empty.
     pub reason: String,
+    /// How the contact came; `None` for paused and idle.
+    pub channel: Option<Channel>,
     /// For whom; `None` for paused and idle.
     pub company_id: Option<CompanyId>,
+}
+
+impl Account {
+    fn of_nobody(activity: Activity, reason: &str) -> Self {
+        Self { activity, reason: reason.to_owned(), channel: None, company_id: None }
+    }
 }
 
 /// Whether an agent takes contacts.
@@ -70,8 +85,20 @@ pub enum Presence {
 pub struct Engagement {
     /// Talk, ring or wrap-up.
     pub activity: Activity,
+    /// How the contact came.
+    pub channel: Channel,
+    /// The sequence of the fact of its reservation: who came first.
+    pub place: u64,
     /// For whom.
     pub company_id: CompanyId,
+}
+
+impl Engagement {
+    /// What its own time is booked on.
+    pub fn account(&self) -> Account {
+        let (channel, company_id) = (Some(self.channel), Some(self.company_id.clone()));
+        Account { activity: self.activity, reason: String::new(), channel, company_id }
+    }
 }
 
 /// A session that has not ended.
@@ -92,19 +119,11 @@ pub struct Session {
 impl Session {
     /// What the time is booked on now.
     pub fn account(&self) -> Account {
-        let engaged = self.engagements.iter().min_by_key(|(offer_id, it)| (it.activity, *offer_id));
+        let engaged = self.engagements.values().min_by_key(|it| (it.activity, it.channel, it.place));
         match (engaged, &self.presence) {
-            (Some((_, it)), _) => Account {
-                activity: it.activity,
-                reason: String::new(),
-                company_id: Some(it.company_id.clone()),
-            },
-            (None, Presence::NotReady(reason)) => {
-                Account { activity: Activity::Paused, reason: reason.clone(), company_id: None }
-            }
-            (None, Presence::Ready) => {
-                Account { activity: Activity::Idle, reason: String::new(), company_id: None }
-            }
+            (Some(it), _) => it.account(),
+            (None, Presence::NotReady(reason)) => Account::of_nobody(Activity::Paused, reason),
+            (None, Presence::Ready) => Account::of_nobody(Activity::Idle, ""),
         }
     }
 }
@@ -118,6 +137,8 @@ pub struct Timesheet {
     pub session: Option<Session>,
     /// Time booked, of all sessions.
     pub booked: BTreeMap<Account, Millis>,
+    /// Contact time: what each contact took by itself, of all sessions.
+    pub contact_time: BTreeMap<Account, Millis>,
     /// Wall clock of the sessions that ended.
     pub ended_sessions_ms: Millis,
     /// The devices it can be called at.
@@ -132,6 +153,10 @@ impl Timesheet {
         if span > Millis::ZERO {
             let total = self.booked.entry(session.account()).or_default();
             *total = *total + span;
+            for engagement in session.engagements.values() {
+                let total = self.contact_time.entry(engagement.account()).or_default();
+                *total = *total + span;
+            }
             session.booked_until = at;
         }
     }
@@ -153,9 +178,15 @@ impl Timesheet {
 
     /// Time by account, the open session up to `until`.
     pub fn booked_until(&self, until: Timestamp) -> BTreeMap<Account, Millis> {
+        self.until(until).booked
+    }
+
+    /// The sheet as of an instant, the open session up to it.
+    #[must_use]
+    pub fn until(&self, until: Timestamp) -> Self {
         let mut sheet = self.clone();
         sheet.book_until(until);
-        sheet.booked
+        sheet
     }
 }
 
@@ -226,31 +257,33 @@ fn turn(sheet: &mut Timesheet, fact: &AgentFact, at: Timestamp) {
         AgentFact::DeviceUnregistered { device_id, .. } => drop(sheet.devices.remove(device_id)),
         _ => {
             if let Some(session) = &mut sheet.session {
-                turn_session(session, fact);
+                turn_session(session, fact, sheet.sequence);
             }
         }
     }
 }
 
-fn turn_session(session: &mut Session, fact: &AgentFact) {
+fn turn_session(session: &mut Session, fact: &AgentFact, sequence: u64) {
     let engagements = &mut session.engagements;
     match fact {
         AgentFact::AgentBecameReady { .. } => session.presence = Presence::Ready,
         AgentFact::AgentBecameNotReady { reason, .. } => {
             session.presence = Presence::NotReady(reason.clone());
         }
-        AgentFact::AgentReserved { offer_id, company_id, .. } => {
-            let company_id = company_id.clone();
-            engagements.insert(offer_id.clone(), Engagement { activity: Activity::Ring, company_id });
+        AgentFact::AgentReserved { offer_id, company_id, channel, .. } => {
+            let (activity, company_id) = (Activity::Ring, company_id.clone());
+            let engagement = Engagement { activity, channel: *channel, place: sequence, company_id };
+            engagements.insert(offer_id.clone(), engagement);
         }
         AgentFact::ReservationAccepted { offer_id, .. } => {
             if let Some(engagement) = engagements.get_mut(offer_id) {
                 engagement.activity = Activity::Talk;
             }
         }
-        AgentFact::WrapUpStarted { offer_id, company_id, .. } => {
-            let company_id = company_id.clone();
-            engagements.insert(offer_id.clone(), Engagement { activity: Activity::WrapUp, company_id });
+        AgentFact::WrapUpStarted { offer_id, company_id, channel, .. } => {
+            let (activity, company_id) = (Activity::WrapUp, company_id.clone());
+            let engagement = Engagement { activity, channel: *channel, place: sequence, company_id };
+            engagements.insert(offer_id.clone(), engagement);
         }
         AgentFact::ReservationReleased { offer_id, .. } | AgentFact::WrapUpEnded { offer_id, .. } => {
             engagements.remove(offer_id);

@@ -21,10 +21,10 @@ pub struct AgentView {
     pub signed_in: bool,
     /// Whether it takes contacts, now or once contact and wrap-up are over.
     pub ready: bool,
-    /// Whether it does after-contact work.
-    pub in_wrap_up: bool,
+    /// Under which offers it does after-contact work.
+    pub wrap_ups: BTreeSet<OfferId>,
     /// What it is held for.
-    pub reservation: Option<HeldFor>,
+    pub held: Vec<HeldFor>,
     /// The last reservation that ended, and how.
     pub last_release: Option<(OfferId, ReleaseOutcome)>,
     /// Where it can be called, and until when.
@@ -49,14 +49,20 @@ pub struct HeldFor {
 }
 
 impl AgentView {
-    /// Whether a reservation could be granted, as far as the log tells; the device aside.
+    /// Whether a reservation could be granted, as far as the log tells; the device aside. Who has a contact of another channel is
+    /// left alone: whether a call may interrupt it is the agent's own rule, and a refusal would be asked for again and again.
     pub fn free(&self) -> bool {
         self.signed_in && self.ready && !self.busy()
     }
 
     /// Whether it is held, talks or does after-contact work.
     pub fn busy(&self) -> bool {
-        self.in_wrap_up || self.reservation.is_some()
+        !self.wrap_ups.is_empty() || !self.held.is_empty()
+    }
+
+    /// What it is held for under an offer.
+    pub fn held_under(&self, offer_id: &OfferId) -> Option<&HeldFor> {
+        self.held.iter().find(|held| held.offer_id == *offer_id)
     }
 
     /// Whether it can be called at `now`.
@@ -113,7 +119,7 @@ impl Projection for Agents {
                 agent.devices.remove(device_id);
             }
             AgentFact::AgentReserved { offer_id, contact_id, token, routing_epoch, .. } => {
-                agent.reservation = Some(HeldFor {
+                agent.held.push(HeldFor {
                     offer_id: offer_id.clone(),
                     contact_id: contact_id.clone(),
                     token: *token,
@@ -122,19 +128,20 @@ impl Projection for Agents {
                 });
             }
             AgentFact::ReservationAccepted { token, .. } => {
-                if let Some(held) = agent.reservation.as_mut().filter(|held| held.token == *token) {
+                if let Some(held) = agent.held.iter_mut().find(|held| held.token == *token) {
                     held.accepted = true;
                 }
             }
             AgentFact::ReservationReleased { offer_id, token, outcome, .. } => {
-                if agent.reservation.as_ref().is_some_and(|held| held.token == *token) {
-                    agent.reservation = None;
+                let before = agent.held.len();
+                agent.held.retain(|held| held.token != *token);
+                if agent.held.len() < before {
                     keeps_its_turn = !its_doing(*outcome);
                 }
                 agent.last_release = Some((offer_id.clone(), *outcome));
             }
-            AgentFact::WrapUpStarted { .. } => agent.in_wrap_up = true,
-            AgentFact::WrapUpEnded { .. } => agent.in_wrap_up = false,
+            AgentFact::WrapUpStarted { offer_id, .. } => drop(agent.wrap_ups.insert(offer_id.clone())),
+            AgentFact::WrapUpEnded { offer_id, .. } => drop(agent.wrap_ups.remove(offer_id)),
             AgentFact::AgentForced { .. }
             | AgentFact::AgentPresenceUnsteady { .. }
             | AgentFact::PauseLimitExceeded { .. }

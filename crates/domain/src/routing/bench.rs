@@ -104,6 +104,7 @@ pub(super) fn agent(name: &str, skills: &[&str]) -> DirectoryFact {
         sip_ha1_md5: String::new(),
         sip_ha1_sha256: String::new(),
         team_company_id: None,
+        channels: Vec::new(),
     })
 }
 
@@ -213,6 +214,7 @@ pub(super) fn reserved(name: &str, offer: &str, contact: &str, token: u64, routi
         node_id: node_id(NODE),
         routing_epoch: Epoch(routing_epoch),
         expires_at: Timestamp(i64::MAX),
+        channel: Channel::Voice,
     }
 }
 

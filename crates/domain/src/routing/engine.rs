@@ -198,12 +198,8 @@ impl Router {
                 self.commands.push(Output::Offer(command));
             }
         }
-        let held: Vec<AgentId> = self
-            .agents
-            .all()
-            .filter(|(_, view)| view.reservation.is_some())
-            .map(|(id, _)| id.clone())
-            .collect();
+        let held: Vec<AgentId> =
+            self.agents.all().filter(|(_, view)| !view.held.is_empty()).map(|(id, _)| id.clone()).collect();
         held.iter().for_each(|agent_id| self.give_back_orphan(agent_id));
         self.found_live.clear();
         self.tell_all_turned_away();
@@ -253,17 +249,16 @@ impl Router {
     /// A hold that an earlier owner asked for and never turned into an offer would keep agent and contact apart until its
     /// deadline.
     fn give_back_orphan(&mut self, agent_id: &AgentId) {
-        let Some(held) = self.agents.get(agent_id).and_then(|agent| agent.reservation.as_ref()) else {
-            return;
-        };
-        let made = self.book.offer(&held.offer_id).is_some()
-            || self.found_live.contains(&held.offer_id)
-            || self.book.waiting(&held.contact_id).is_some_and(|waiting| {
-                waiting.missed.get(agent_id).is_some_and(|(offer_id, _)| *offer_id == held.offer_id)
-            });
-        if !made && !held.accepted && held.routing_epoch < self.epoch {
-            let (agent_id, offer_id, token) = (agent_id.clone(), held.offer_id.clone(), held.token);
-            self.commands.push(Output::Release(ReleaseCommand { agent_id, offer_id, token }));
+        for held in self.agents.get(agent_id).into_iter().flat_map(|agent| &agent.held) {
+            let made = self.book.offer(&held.offer_id).is_some()
+                || self.found_live.contains(&held.offer_id)
+                || self.book.waiting(&held.contact_id).is_some_and(|waiting| {
+                    waiting.missed.get(agent_id).is_some_and(|(offer_id, _)| *offer_id == held.offer_id)
+                });
+            if !made && !held.accepted && held.routing_epoch < self.epoch {
+                let (agent_id, offer_id, token) = (agent_id.clone(), held.offer_id.clone(), held.token);
+                self.commands.push(Output::Release(ReleaseCommand { agent_id, offer_id, token }));
+            }
         }
     }
 
@@ -303,8 +298,8 @@ impl Router {
 
     fn lapse(&mut self, offer_id: &OfferId) {
         let Some(offer) = self.book.offer(offer_id) else { return };
-        let held = self.agents.get(&offer.agent_id).and_then(|agent| agent.reservation.as_ref());
-        if held.is_some_and(|held| held.offer_id == *offer_id && held.accepted) {
+        let held = self.agents.get(&offer.agent_id).and_then(|agent| agent.held_under(offer_id));
+        if held.is_some_and(|held| held.accepted) {
             // The agent answered: the contacts log will tell of the conversation, or of the node's end.
             self.timers.set(Timer::Lapse(offer_id.clone()), self.now + LAPSE_AFTER);
             return;

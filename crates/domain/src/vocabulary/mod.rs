@@ -1,6 +1,7 @@
 //! Words every module shares: ids, time, exact money, telephone numbers, causes.
 
 mod cause;
+mod channel;
 mod ids;
 mod log;
 mod money;
@@ -8,6 +9,7 @@ mod phone;
 mod time;
 
 pub use cause::{ContactEndCause, Party};
+pub use channel::{CAPACITY_MAX, Channel, ChannelRule, Channels, ChannelsError};
 pub use ids::*;
 pub use log::{Cell, Epoch, InputPosition, LogName, Position};
 pub use money::{Currency, Exact, Money, MoneyError};

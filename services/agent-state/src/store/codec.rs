@@ -5,22 +5,22 @@
 //! in the core does not compile here until somebody has thought about the version: it stands behind those that were
 //! there before, under the version it came with, and is its default in older bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trunkline_domain::agent_state::{
     Agent, Answer, Device, Done, Holding, Lease, Next, OutboxFact, OutboxKey, PauseLimit, Presence,
-    QueuePolicy, Rejection, Reservation, Roster, Session, SessionLease, Stage, Steadiness, Wish, WishAnswer,
-    WrapUp,
+    QueuePolicy, Rejection, Reservation, Roster, Session, SessionLease, Slot, Stage, Steadiness, Wish,
+    WishAnswer, WrapUp,
 };
 use trunkline_domain::facts::{AgentFact, Outcome, ReleaseOutcome, WrapUpMode};
 use trunkline_domain::vocabulary::{
-    AgentId, Cell, CommandId, CompanyId, ContactId, DeviceId, Epoch, Millis, NodeId, OfferId, QueueId,
-    SessionId, SiteId, Timestamp,
+    AgentId, Cell, Channel, ChannelRule, Channels, CommandId, CompanyId, ContactId, DeviceId, Epoch, Millis,
+    NodeId, OfferId, QueueId, SessionId, SiteId, Timestamp,
 };
 use trunkline_proto::convert::WireFact;
 
 /// The version written. A change of any table below raises it, and older bytes stay readable.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -245,6 +245,26 @@ impl<K: Wire + Ord, V: Wire> Wire for BTreeMap<K, V> {
     }
 }
 
+impl<T: Wire + Ord> Wire for BTreeSet<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.len() as u32).put(out);
+        self.iter().for_each(|value| value.put(out));
+    }
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+        (0..u32::get(input)?).map(|_| T::get(input)).collect()
+    }
+}
+
+/// Its rules; what could not be said is not read.
+impl Wire for Channels {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.rules().cloned().collect::<Vec<ChannelRule>>().put(out);
+    }
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+        Channels::new(Vec::<ChannelRule>::get(input)?).map_err(|_| CodecError::Bad("channels"))
+    }
+}
+
 /// A fact that waits is kept as it will stand in the agents log.
 impl Wire for OutboxFact {
     fn put(&self, out: &mut Vec<u8>) {
@@ -292,10 +312,84 @@ impl Wire for Next {
     }
 }
 
+impl Wire for Slot {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Held(held) => {
+                1u8.put(out);
+                held.put(out);
+            }
+            Self::WrapUp(wrap_up) => {
+                2u8.put(out);
+                wrap_up.put(out);
+            }
+        }
+    }
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+        match u8::get(input)? {
+            1 => Wire::get(input).map(Self::Held),
+            2 => Wire::get(input).map(Self::WrapUp),
+            _ => Err(CodecError::Bad("Slot")),
+        }
+    }
+}
+
+/// Before version 3 there was at most one reservation and at most one wrap-up.
+impl Wire for Agent {
+    fn put(&self, out: &mut Vec<u8>) {
+        let Self {
+            agent_id,
+            cell,
+            session,
+            presence,
+            next,
+            slots,
+            devices,
+            missed_count,
+            since,
+            sequence,
+            steadiness,
+        } = self;
+        agent_id.put(out);
+        cell.put(out);
+        session.put(out);
+        presence.put(out);
+        next.put(out);
+        slots.put(out);
+        devices.put(out);
+        missed_count.put(out);
+        since.put(out);
+        sequence.put(out);
+        steadiness.put(out);
+    }
+    fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
+        Ok(Self {
+            agent_id: Wire::get(input)?,
+            cell: Wire::get(input)?,
+            session: Wire::get(input)?,
+            presence: Wire::get(input)?,
+            next: Wire::get(input)?,
+            slots: if input.version < 3 {
+                let held = Option::<Reservation>::get(input)?.map(Slot::Held);
+                let wrap_up = Option::<WrapUp>::get(input)?.map(Slot::WrapUp);
+                held.into_iter().chain(wrap_up).collect()
+            } else {
+                Wire::get(input)?
+            },
+            devices: Wire::get(input)?,
+            missed_count: Wire::get(input)?,
+            since: Wire::get(input)?,
+            sequence: Wire::get(input)?,
+            steadiness: input.since(2)?,
+        })
+    }
+}
+
 /// In version 1 there was always an end.
 impl Wire for WrapUp {
     fn put(&self, out: &mut Vec<u8>) {
-        let Self { offer_id, contact_id, company_id, queue_id, ends_at, extended, traceparent } = self;
+        let Self { offer_id, contact_id, company_id, queue_id, channel, ends_at, extended, traceparent } =
+            self;
         offer_id.put(out);
         contact_id.put(out);
         company_id.put(out);
@@ -303,6 +397,7 @@ impl Wire for WrapUp {
         ends_at.put(out);
         traceparent.put(out);
         extended.put(out);
+        channel.put(out);
     }
     fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
         Ok(Self {
@@ -313,6 +408,7 @@ impl Wire for WrapUp {
             ends_at: if input.version < 2 { Some(Wire::get(input)?) } else { Wire::get(input)? },
             traceparent: Wire::get(input)?,
             extended: input.since(2)?,
+            channel: input.since(3)?,
         })
     }
 }
@@ -366,24 +462,21 @@ macro_rules! choices {
 }
 
 records! {
-    Agent {
-        agent_id, cell, session, presence, next, reservation, wrap_up, devices, missed_count, since, sequence;
-        2: steadiness
-    }
     Session { session_id, site_id; 2: client_sequence, choice_digest, lease }
     SessionLease { ttl, expires_at, lost }
     Steadiness { changed_at, told }
     Reservation { wish, token, cell, routing_epoch, stage, unconfirmed_until, traceparent; 2: wrap_up_requested }
-    Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at; 2: ring_many }
+    Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at; 2: ring_many; 3: channel }
     Device { contact_uri, node_id, expires_at }
     Lease { holding, renewed_at, previous_renewed_at, sequence }
     Holding { holder, epoch, expires_at, address }
-    Roster { revision, agents, queues; 2: reasons }
+    Roster { revision, agents, queues; 2: reasons; 3: channels }
     PauseLimit { length, passes_at }
     QueuePolicy {
         wrap_up, miss_count_max;
         2: wrap_up_mode, wrap_up_code_required, wrap_up_extension_max, miss_reason, miss_return
     }
+    ChannelRule { channel, capacity, interrupted_by }
     Answer { index, kind, reply }
     WishAnswer { offer_id, granted }
     OutboxKey { index, ordinal }
@@ -391,6 +484,7 @@ records! {
 
 choices! {
     Presence { 1 Ready {} 2 NotReady { reason, until; 2: limit } }
+    Channel { 1 Voice {} 2 Chat {} 3 Email {} 4 Task {} }
     Stage { 1 Offered {} 2 Accepted {} }
     WrapUpMode { 1 Timed {} 2 None {} 3 TimedForced {} 4 Mandatory {} 5 OnRequest {} }
     ReleaseOutcome {
@@ -460,5 +554,9 @@ choices! {
         37 SessionLost {}
         38 WrongOffer { offer_id }
         39 RingFull {}
+        40 ChannelNotServed { channel }
+        41 ChannelFull { channel, capacity }
+        42 BusyElsewhere { channel }
+        43 WhichOffer {}
     }
 }

@@ -296,7 +296,7 @@ pub fn roster(revision: u64) -> api::DefineRosterRequest {
         command_id: String::new(),
         directory_revision: revision,
         agents: ["agt_anna", "agt_ben"]
-            .map(|id| api::RosterAgent { agent_id: id.to_owned(), cell: 1 })
+            .map(|id| api::RosterAgent { agent_id: id.to_owned(), cell: 1, channels: Vec::new() })
             .to_vec(),
         queues: vec![api::RosterQueue {
             queue_id: "que_main".to_owned(),
@@ -352,6 +352,7 @@ pub fn reserve(agent: &str, contact: &str, epoch: u64, expires_at_ms: i64) -> ap
             node_id: "nod_m".to_owned(),
             expires_at_ms,
             ring_many: false,
+            channel: 0,
         }],
     }
 }

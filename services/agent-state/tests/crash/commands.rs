@@ -27,7 +27,9 @@ fn command(number: u64, dice: &mut Dice) -> api::LoggedCommand {
         0 => Action::DefineRoster(api::DefineRosterRequest {
             command_id,
             directory_revision: number,
-            agents: AGENTS.map(|id| api::RosterAgent { agent_id: id.to_owned(), cell: 1 }).to_vec(),
+            agents: AGENTS
+                .map(|id| api::RosterAgent { agent_id: id.to_owned(), cell: 1, channels: Vec::new() })
+                .to_vec(),
             queues: Vec::new(),
             reasons: Vec::new(),
         }),

@@ -15,7 +15,7 @@ use trunkline_domain::facts::{
     Queue, Skill, UsageUnit, WrapUpMode,
 };
 use trunkline_domain::vocabulary::{
-    Cell, CompanyId, Currency, IdError, Millis, Money, PhoneNumber, SkillId, Timestamp,
+    Cell, Channel, ChannelRule, CompanyId, Currency, IdError, Millis, Money, PhoneNumber, SkillId, Timestamp,
 };
 
 use super::schema::{self, Text, Whole};
@@ -352,7 +352,35 @@ impl Lower {
             sip_ha1_md5,
             sip_ha1_sha256,
             team_company_id: node.team_company.as_ref().map(|node| self.id(at, "team_company", node)),
+            channels: self
+                .all(&format!("{at}.channels"), &node.channels, Self::channel_rule)
+                .into_iter()
+                .map(|placed| placed.wanted)
+                .collect(),
         }
+    }
+
+    fn channel_rule(&mut self, at: &str, node: &schema::ChannelRule) -> ChannelRule {
+        let by = node.interrupted_by.iter().enumerate();
+        ChannelRule {
+            channel: self.channel(format!("{at}.channel"), &node.channel),
+            capacity: match &node.capacity {
+                None => 1,
+                node => self.whole(at, "capacity", node.as_ref(), "how many at once: 1, 2, …"),
+            },
+            interrupted_by: by
+                .map(|(place, node)| self.channel(format!("{at}.interrupted_by[{place}]"), node))
+                .collect(),
+        }
+    }
+
+    fn channel(&mut self, at: String, node: &Text) -> Channel {
+        self.read(at, node, Channel::default(), |text| {
+            Channel::ALL.into_iter().find(|channel| channel.as_str() == text).ok_or_else(|| {
+                let channels = Channel::ALL.map(Channel::as_str).join(", ");
+                format!("`{text}` is not a channel: expected one of {channels}")
+            })
+        })
     }
 
     /// The digests of the password, or those the document gives instead (RFC 7616 §3.4.2: `user:realm:password`).

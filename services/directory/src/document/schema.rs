@@ -142,6 +142,17 @@ pub(super) struct Agent {
     pub sip_ha1_md5: Option<Text>,
     pub sip_ha1_sha256: Option<Text>,
     pub team_company: Option<Text>,
+    #[serde(default)]
+    pub channels: Vec<Spanned<ChannelRule>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChannelRule {
+    pub channel: Text,
+    pub capacity: Option<Whole>,
+    #[serde(default)]
+    pub interrupted_by: Vec<Text>,
 }
 
 impl std::fmt::Debug for Agent {

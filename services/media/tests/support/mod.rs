@@ -251,6 +251,7 @@ async fn apply_directory(log: &SharedLog) {
             sip_ha1_md5: hex::encode(Md5::digest(&ha1)),
             sip_ha1_sha256: hex::encode(sha2::Sha256::digest(&ha1)),
             team_company_id: None,
+            channels: Vec::new(),
         }),
         DirectoryFact::BlocklistEntryDefined(BlocklistEntry {
             number: number(BLOCKED_CALLER),

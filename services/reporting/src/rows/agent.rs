@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use trunkline_domain::reporting::{Account, Activity, Engagement, Presence, Session, Timesheet, WrapUp};
-use trunkline_domain::vocabulary::{Millis, Timestamp};
+use trunkline_domain::vocabulary::{Channel, Millis, Timestamp};
 
 use super::RowError;
 
@@ -21,6 +21,8 @@ pub struct SheetRow {
     ended_sessions_ms: i64,
     #[prost(string, repeated, tag = "5")]
     devices: Vec<String>,
+    #[prost(message, repeated, tag = "6")]
+    contact_time: Vec<BookedRow>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -46,6 +48,10 @@ struct EngagementRow {
     activity: String,
     #[prost(string, tag = "3")]
     company_id: String,
+    #[prost(string, tag = "4")]
+    channel: String,
+    #[prost(uint64, tag = "5")]
+    place: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -58,6 +64,33 @@ struct BookedRow {
     company_id: Option<String>,
     #[prost(int64, tag = "4")]
     ms: i64,
+    #[prost(string, optional, tag = "5")]
+    channel: Option<String>,
+}
+
+fn channel(word: &str) -> Result<Channel, RowError> {
+    Channel::ALL.into_iter().find(|it| it.as_str() == word).ok_or(RowError::Field("channel"))
+}
+
+fn booked(accounts: &BTreeMap<Account, Millis>) -> Vec<BookedRow> {
+    let row = |(account, ms): (&Account, &Millis)| BookedRow {
+        activity: account.activity.as_str().to_owned(),
+        reason: account.reason.clone(),
+        company_id: account.company_id.as_ref().map(ToString::to_string),
+        ms: ms.0,
+        channel: account.channel.map(|it| it.to_string()),
+    };
+    accounts.iter().map(row).collect()
+}
+
+fn accounts(rows: Vec<BookedRow>) -> Result<BTreeMap<Account, Millis>, RowError> {
+    let account = |it: BookedRow| {
+        let company_id = it.company_id.map(|it| it.parse()).transpose()?;
+        let channel = it.channel.as_deref().map(channel).transpose()?;
+        let account = Account { activity: activity(&it.activity)?, reason: it.reason, channel, company_id };
+        Ok((account, Millis(it.ms)))
+    };
+    rows.into_iter().map(account).collect()
 }
 
 fn activity(word: &str) -> Result<Activity, RowError> {
@@ -81,19 +114,16 @@ impl From<&Timesheet> for SheetRow {
                     offer_id: offer_id.to_string(),
                     activity: it.activity.as_str().to_owned(),
                     company_id: it.company_id.to_string(),
+                    channel: it.channel.to_string(),
+                    place: it.place,
                 })
                 .collect(),
-        });
-        let booked = it.booked.iter().map(|(account, ms)| BookedRow {
-            activity: account.activity.as_str().to_owned(),
-            reason: account.reason.clone(),
-            company_id: account.company_id.as_ref().map(ToString::to_string),
-            ms: ms.0,
         });
         Self {
             sequence: it.sequence,
             session,
-            booked: booked.collect(),
+            booked: booked(&it.booked),
+            contact_time: booked(&it.contact_time),
             ended_sessions_ms: it.ended_sessions_ms.0,
             devices: it.devices.iter().map(ToString::to_string).collect(),
         }
@@ -104,16 +134,11 @@ impl TryFrom<SheetRow> for Timesheet {
     type Error = RowError;
 
     fn try_from(row: SheetRow) -> Result<Self, RowError> {
-        let mut booked = BTreeMap::new();
-        for it in row.booked {
-            let company_id = it.company_id.map(|it| it.parse()).transpose()?;
-            let account = Account { activity: activity(&it.activity)?, reason: it.reason, company_id };
-            booked.insert(account, Millis(it.ms));
-        }
         Ok(Self {
             sequence: row.sequence,
             session: row.session.map(Session::try_from).transpose()?,
-            booked,
+            booked: accounts(row.booked)?,
+            contact_time: accounts(row.contact_time)?,
             ended_sessions_ms: Millis(row.ended_sessions_ms),
             devices: row.devices.iter().map(|it| it.parse()).collect::<Result<_, _>>()?,
         })
@@ -126,8 +151,12 @@ impl TryFrom<SessionRow> for Session {
     fn try_from(row: SessionRow) -> Result<Self, RowError> {
         let mut engagements = BTreeMap::new();
         for it in row.engagements {
-            let engagement =
-                Engagement { activity: activity(&it.activity)?, company_id: it.company_id.parse()? };
+            let engagement = Engagement {
+                activity: activity(&it.activity)?,
+                channel: channel(&it.channel)?,
+                place: it.place,
+                company_id: it.company_id.parse()?,
+            };
             engagements.insert(it.offer_id.parse()?, engagement);
         }
         Ok(Self {

@@ -14,7 +14,7 @@ pub use self::agent::{SheetRow, WrapUpRow};
 pub use self::contact::{ContactRow, party_word};
 
 /// The version of every row. A store of another version is rebuilt.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Version and checksum in front of every row, in bytes.
 const HEADER_LEN: usize = 5;

@@ -94,6 +94,7 @@ impl State {
                 node_id: wish.node_id.parse().unwrap(),
                 routing_epoch: Epoch(epoch),
                 expires_at: Timestamp(wish.expires_at_ms),
+                channel: Channel::Voice,
             });
             ""
         };

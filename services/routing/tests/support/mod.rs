@@ -317,6 +317,7 @@ fn definitions(effective_at: Timestamp) -> Vec<DirectoryFact> {
             sip_ha1_md5: String::new(),
             sip_ha1_sha256: String::new(),
             team_company_id: None,
+            channels: Vec::new(),
         })
     };
     let begin = DirectoryFact::RevisionApplied {

@@ -10,7 +10,9 @@ use trunkline_domain::agent_state::{Action, Done, Rejection, Wish};
 use trunkline_domain::facts::{Outcome, ReleaseOutcome};
 use trunkline_domain::kernel::Engine;
 use trunkline_domain::routing::{Input, OfferCommand, OfferRefusal, Output, ReleaseCommand, Router};
-use trunkline_domain::vocabulary::{Cell, Epoch, LogName, Millis, NodeId, OfferId, Position, Timestamp};
+use trunkline_domain::vocabulary::{
+    Cell, Channel, Epoch, LogName, Millis, NodeId, OfferId, Position, Timestamp,
+};
 
 use super::lane::Lane;
 use super::{CELL, Reader};
@@ -287,7 +289,17 @@ fn wish(wish: trunkline_domain::routing::Wish) -> Wish {
         node_id,
         expires_at,
     } = wish;
-    Wish { offer_id, agent_id, contact_id, company_id, queue_id, node_id, expires_at, ring_many: false }
+    Wish {
+        offer_id,
+        agent_id,
+        contact_id,
+        company_id,
+        queue_id,
+        node_id,
+        expires_at,
+        ring_many: false,
+        channel: Channel::Voice,
+    }
 }
 
 fn rescind(command: ReleaseCommand, node_id: NodeId, epoch: Epoch) -> Action {

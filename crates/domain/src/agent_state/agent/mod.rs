@@ -1,4 +1,4 @@
-//! One agent: session, presence, at most one reservation, wrap-up, devices.
+//! One agent: session, presence, slots with a reservation or a wrap-up each, devices.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,21 @@ mod choice;
 mod presence;
 mod reservation;
 mod session;
+mod slots;
 mod steadiness;
 mod wrap_up;
 
 pub use presence::{Next, PauseLimit, Presence};
 pub use reservation::{Reservation, Stage};
 pub use session::{Session, SessionLease};
+pub use slots::Slot;
 pub use steadiness::Steadiness;
 pub use wrap_up::WrapUp;
 
 /// What is known of an agent.
 ///
-/// Invariants: without a session there is neither reservation nor wrap-up; a reservation or a wrap-up means the
-/// presence is [`Presence::Ready`]; never both a reservation and a wrap-up.
+/// Invariants: without a session no slot is taken; a taken slot means the presence is [`Presence::Ready`]; no two slots are
+/// under one offer, and no two reservations for one contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
     /// Who.
@@ -34,12 +36,10 @@ pub struct Agent {
     pub session: Option<Session>,
     /// Whether it takes contacts.
     pub presence: Presence,
-    /// What becomes of it once contact and wrap-up are over.
+    /// What becomes of it once contacts and wrap-up are over.
     pub next: Option<Next>,
-    /// What it is held for.
-    pub reservation: Option<Reservation>,
-    /// After-contact work.
-    pub wrap_up: Option<WrapUp>,
+    /// What it is held for or wraps up, in the order of the reservations.
+    pub slots: Vec<Slot>,
     /// Where it can be called.
     pub devices: BTreeMap<DeviceId, Device>,
     /// Offers missed in a row.
@@ -73,8 +73,7 @@ impl Agent {
             session: None,
             presence: Presence::not_ready(String::new()),
             next: None,
-            reservation: None,
-            wrap_up: None,
+            slots: Vec::new(),
             devices: BTreeMap::new(),
             missed_count: 0,
             steadiness: Steadiness::default(),
@@ -83,16 +82,20 @@ impl Agent {
         }
     }
 
-    /// What it does now.
+    /// What it mainly does now: with several slots taken, talking goes before being held, and that before wrap-up.
     pub fn activity(&self) -> Activity {
-        match (&self.session, &self.reservation, &self.wrap_up, &self.presence) {
-            (None, ..) => Activity::SignedOut,
-            (_, Some(Reservation { stage: Stage::Offered, .. }), ..) => Activity::Reserved,
-            (_, Some(Reservation { stage: Stage::Accepted, .. }), ..) => Activity::Talking,
-            (_, _, Some(_), _) => Activity::WrapUp,
-            (.., Presence::Ready) => Activity::Ready,
-            (.., Presence::NotReady { .. }) => Activity::NotReady,
+        if self.session.is_none() {
+            return Activity::SignedOut;
         }
+        let busy = self.slots.iter().map(Slot::activity).max_by_key(|it| match it {
+            Activity::Talking => 2,
+            Activity::Reserved => 1,
+            _ => 0,
+        });
+        busy.unwrap_or(match self.presence {
+            Presence::Ready => Activity::Ready,
+            Presence::NotReady { .. } => Activity::NotReady,
+        })
     }
 
     /// Whether it has a session of whose desktop nothing was heard for too long.
@@ -112,18 +115,17 @@ impl Agent {
 
     /// When something about it happens by itself, at the earliest.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let reservation = self.reservation.as_ref().and_then(Reservation::deadline);
-        let wrap_up = self.wrap_up.as_ref().and_then(|it| it.ends_at);
+        let slot = self.slots.iter().filter_map(Slot::deadline).min();
         let session = self.session.as_ref().and_then(Session::deadline);
         let presence = self.presence.deadline();
         let device = self.devices.values().map(|it| it.expires_at).min();
-        [reservation, wrap_up, session, presence, device].into_iter().flatten().min()
+        [slot, session, presence, device].into_iter().flatten().min()
     }
 
-    /// The trace that facts without a request of their own belong to.
-    pub fn traceparent(&self) -> &str {
-        let reservation = self.reservation.as_ref().map(|it| it.traceparent.as_str());
-        reservation.or(self.wrap_up.as_ref().map(|it| it.traceparent.as_str())).unwrap_or_default()
+    /// The trace that what happens at an instant without a request of its own belongs to.
+    pub fn traceparent(&self, at: Timestamp) -> &str {
+        let due = self.slots.iter().find(|it| it.deadline() == Some(at));
+        due.or(self.slots.first()).map(Slot::traceparent).unwrap_or_default()
     }
 
     pub(super) fn register(&mut self, device_id: DeviceId, device: Device, moment: &mut Moment<'_>) {
@@ -150,12 +152,16 @@ impl Agent {
     /// Makes the one thing happen that is due at the moment, which is at [`Agent::next_deadline`].
     pub(super) fn expire(&mut self, moment: &mut Moment<'_>) {
         let at = moment.at;
-        if let Some(held) = self.reservation.as_ref().filter(|it| it.deadline() == Some(at)) {
-            let outcome = held.outcome_at_deadline(at);
-            return self.release(outcome, moment);
-        }
-        if self.wrap_up.as_ref().is_some_and(|it| it.ends_at == Some(at)) {
-            return self.end_wrap_up(false, String::new(), moment);
+        match self.slots.iter().find(|it| it.deadline() == Some(at)) {
+            Some(Slot::Held(held)) => {
+                let (offer_id, outcome) = (held.wish.offer_id.clone(), held.outcome_at_deadline(at));
+                return self.release(&offer_id, outcome, moment);
+            }
+            Some(Slot::WrapUp(wrap_up)) => {
+                let offer_id = wrap_up.offer_id.clone();
+                return self.end_wrap_up(&offer_id, false, String::new(), moment);
+            }
+            None => {}
         }
         if self.session.as_ref().and_then(Session::deadline) == Some(at) {
             return self.expire_session(moment);

@@ -1,6 +1,6 @@
 //! Presence: whether an agent takes contacts, as it said.
 
-use super::{Activity, Agent, Moment, choice};
+use super::{Agent, Moment, choice};
 use crate::agent_state::command::{Force, Said};
 use crate::agent_state::reply::Rejection;
 use crate::agent_state::{FEATURE_LEVEL_STEADINESS, REASON_LOST};
@@ -178,14 +178,15 @@ impl Agent {
         match force {
             Force::Ready => {
                 self.choose_ready(moment)?;
-                self.end_open_wrap_up(moment);
+                self.end_open_wrap_ups(moment);
             }
             Force::NotReady { reason, duration } => {
                 self.choose_not_ready(reason, duration, moment);
-                self.end_open_wrap_up(moment);
+                self.end_open_wrap_ups(moment);
             }
-            Force::SignedOut if self.activity() == Activity::Talking => {
+            Force::SignedOut if self.talking() => {
                 self.next = Some(Next::SignedOut { reason });
+                self.drop_all_but_talk(moment);
             }
             Force::SignedOut => drop(self.sign_out(reason, false, moment)?),
         }
@@ -206,15 +207,18 @@ impl Agent {
     }
 
     fn choose_not_ready(&mut self, reason: String, duration: Millis, moment: &mut Moment<'_>) {
-        if self.reservation.is_some() || self.wrap_up.is_some() {
+        if self.busy() {
             self.next = Some(Next::NotReady { reason, duration });
         } else {
             self.become_not_ready(reason, duration, moment);
         }
     }
 
-    /// Contact and wrap-up are over: what was asked for meanwhile takes effect.
+    /// One contact or wrap-up is over: once nothing else goes on, what was asked for meanwhile takes effect.
     pub(super) fn become_next(&mut self, moment: &mut Moment<'_>) {
+        if self.busy() {
+            return;
+        }
         match self.next.take() {
             Some(Next::NotReady { reason, duration }) => self.become_not_ready(reason, duration, moment),
             Some(Next::SignedOut { reason }) => {

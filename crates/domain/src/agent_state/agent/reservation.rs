@@ -1,11 +1,11 @@
 //! The hold of an offer: reserve, accept, release, and what follows.
 
-use super::{Agent, Moment, Next, Presence};
+use super::{Agent, Moment, Next, Slot};
 use crate::agent_state::UNCONFIRMED_GRACE;
 use crate::agent_state::command::Wish;
 use crate::agent_state::reply::Rejection;
 use crate::facts::{AgentFact, ReleaseOutcome};
-use crate::vocabulary::{Cell, Epoch, Timestamp};
+use crate::vocabulary::{Cell, Epoch, NodeId, OfferId, Timestamp};
 
 /// The hold of one offer on one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,22 +38,7 @@ pub enum Stage {
 }
 
 impl Agent {
-    /// Why the agent cannot be held now, if it cannot.
-    pub(in crate::agent_state) fn unavailable(&self) -> Option<Rejection> {
-        if self.session.is_none() {
-            return Some(Rejection::NotSignedIn);
-        }
-        if let Some(held) = &self.reservation {
-            return Some(Rejection::AlreadyReserved { offer_id: held.wish.offer_id.clone() });
-        }
-        if self.wrap_up.is_some() {
-            return Some(Rejection::InWrapUp);
-        }
-        (self.presence != Presence::Ready).then_some(Rejection::NotReady)
-    }
-
     pub(in crate::agent_state) fn reserve(&mut self, held: Reservation, moment: &mut Moment<'_>) {
-        debug_assert_eq!(self.unavailable(), None, "only an available agent is reserved");
         let wish = held.wish.clone();
         moment.tell(AgentFact::AgentReserved {
             agent_id: wish.agent_id,
@@ -65,13 +50,18 @@ impl Agent {
             node_id: wish.node_id,
             routing_epoch: held.routing_epoch,
             expires_at: wish.expires_at,
+            channel: wish.channel,
         });
-        self.reservation = Some(held);
+        self.slots.push(Slot::Held(held));
     }
 
     /// The agent answered; the caller has checked token, node and epochs.
-    pub(in crate::agent_state) fn accept(&mut self, moment: &mut Moment<'_>) -> Result<(), Rejection> {
-        let held = self.reservation.as_mut().ok_or(Rejection::NoSuchReservation)?;
+    pub(in crate::agent_state) fn accept(
+        &mut self,
+        offer_id: &OfferId,
+        moment: &mut Moment<'_>,
+    ) -> Result<(), Rejection> {
+        let held = self.held_under_mut(offer_id).ok_or(Rejection::NoSuchReservation)?;
         if held.unconfirmed_until.is_some() {
             return Err(Rejection::Unconfirmed);
         }
@@ -80,15 +70,22 @@ impl Agent {
         }
         held.stage = Stage::Accepted;
         let (offer_id, contact_id) = (held.wish.offer_id.clone(), held.wish.contact_id.clone());
-        let (agent_id, token) = (self.agent_id.clone(), held.token);
+        let (agent_id, token) = (held.wish.agent_id.clone(), held.token);
         moment.tell(AgentFact::ReservationAccepted { agent_id, offer_id, contact_id, token });
         self.missed_count = 0;
         Ok(())
     }
 
     /// The reservation is over; what follows is the queue's policy.
-    pub(in crate::agent_state) fn release(&mut self, outcome: ReleaseOutcome, moment: &mut Moment<'_>) {
-        let Some(held) = self.reservation.take() else { return };
+    pub(in crate::agent_state) fn release(
+        &mut self,
+        offer_id: &OfferId,
+        outcome: ReleaseOutcome,
+        moment: &mut Moment<'_>,
+    ) {
+        let at = self.slots.iter().position(|it| it.held().is_some() && it.offer_id() == offer_id);
+        let Some(place) = at else { return };
+        let Slot::Held(held) = self.slots[place].clone() else { return };
         moment.tell(self.released(&held, outcome));
         let policy = moment.policy(&held.wish.queue_id);
         let (talked, missed) = match held.stage {
@@ -109,9 +106,10 @@ impl Agent {
         // Nobody is there who could end what has no end.
         let begins = |ends_at: &Option<Timestamp>| talked && !sent_away && !(lost && ends_at.is_none());
         if let Some(ends_at) = wrap_up.filter(begins) {
-            self.start_wrap_up(held, ends_at, moment);
+            self.slots[place] = Slot::WrapUp(self.start_wrap_up(held, ends_at, moment));
             return;
         }
+        self.slots.remove(place);
         if missed {
             self.missed_count = self.missed_count.saturating_add(1);
             if policy.miss_count_max > 0 && self.missed_count >= policy.miss_count_max {
@@ -122,21 +120,23 @@ impl Agent {
         self.become_next(moment);
     }
 
-    /// The media node lost or renewed its lease.
-    pub(in crate::agent_state) fn unconfirm(&mut self, moment: &mut Moment<'_>) {
-        let Some(held) = self.reservation.as_mut() else { return };
-        if held.unconfirmed_until.is_some() {
-            return;
-        }
+    /// A media node lost or renewed its lease.
+    pub(in crate::agent_state) fn unconfirm(&mut self, node_id: &NodeId, moment: &mut Moment<'_>) {
         let resolves_at = moment.at + UNCONFIRMED_GRACE;
-        held.unconfirmed_until = Some(resolves_at);
-        moment.tell(AgentFact::ReservationUnconfirmed {
-            agent_id: self.agent_id.clone(),
-            offer_id: held.wish.offer_id.clone(),
-            contact_id: held.wish.contact_id.clone(),
-            token: held.token,
-            resolves_at,
-        });
+        for slot in &mut self.slots {
+            let Slot::Held(held) = slot else { continue };
+            if !held.proven_by(node_id) {
+                continue;
+            }
+            held.unconfirmed_until = Some(resolves_at);
+            moment.tell(AgentFact::ReservationUnconfirmed {
+                agent_id: self.agent_id.clone(),
+                offer_id: held.wish.offer_id.clone(),
+                contact_id: held.wish.contact_id.clone(),
+                token: held.token,
+                resolves_at,
+            });
+        }
     }
 
     pub(super) fn released(&self, held: &Reservation, outcome: ReleaseOutcome) -> AgentFact {
@@ -155,6 +155,11 @@ impl Reservation {
     pub fn deadline(&self) -> Option<Timestamp> {
         let offered = (self.stage == Stage::Offered).then_some(self.wish.expires_at);
         [offered, self.unconfirmed_until].into_iter().flatten().min()
+    }
+
+    /// Whether that it lives is this media node's word alone, and nothing is known against it.
+    pub(in crate::agent_state) fn proven_by(&self, node_id: &NodeId) -> bool {
+        self.wish.node_id == *node_id && self.unconfirmed_until.is_none()
     }
 
     pub(super) fn outcome_at_deadline(&self, at: Timestamp) -> ReleaseOutcome {

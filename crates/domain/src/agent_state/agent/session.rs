@@ -1,6 +1,6 @@
 //! Sessions: sign-in to sign-out, and the desktop's signs of life in between.
 
-use super::{Agent, Moment, Next, Presence, choice};
+use super::{Activity, Agent, Moment, Next, Presence, Slot, choice};
 use crate::agent_state::command::Said;
 use crate::agent_state::reply::Rejection;
 use crate::agent_state::{LOST_SESSION_LEN_MAX, REASON_LOST, REASON_SIGNED_IN};
@@ -56,7 +56,7 @@ impl Agent {
     /// replaced.
     pub(in crate::agent_state) fn make_way(&mut self, for_session: &SessionId, moment: &mut Moment<'_>) {
         let other = self.session.as_ref().is_some_and(|live| live.session_id != *for_session);
-        if other && self.lost() && self.reservation.is_none() && self.wrap_up.is_none() {
+        if other && self.lost() && !self.busy() {
             // There is a session: it is lost.
             let _ = self.sign_out(REASON_LOST.to_owned(), false, moment);
         }
@@ -113,7 +113,7 @@ impl Agent {
     /// Nothing was heard of the desktop for too long: the session is lost, and later it is over. It is not over while the
     /// agent is held, for the phone may well be there.
     pub(super) fn expire_session(&mut self, moment: &mut Moment<'_>) {
-        let held = self.reservation.is_some();
+        let held = self.held().next().is_some();
         let Some(lease) = self.session.as_mut().and_then(|session| session.lease.as_mut()) else { return };
         lease.expires_at = moment.at + LOST_SESSION_LEN_MAX;
         if !lease.lost {
@@ -132,11 +132,11 @@ impl Agent {
         let (agent_id, session_id) = (self.agent_id.clone(), session.session_id.clone());
         moment.tell(AgentFact::SessionLost { agent_id, session_id });
         let lost = Next::NotReady { reason: REASON_LOST.to_owned(), duration: Millis::ZERO };
-        if self.reservation.is_some() || self.wrap_up.is_some() {
+        if self.busy() {
             if let Next::NotReady { duration, .. } = self.next.get_or_insert(lost) {
                 *duration = Millis::ZERO;
             }
-            self.end_open_wrap_up(moment);
+            self.end_open_wrap_ups(moment);
             return;
         }
         let reason = match &self.presence {
@@ -177,14 +177,27 @@ impl Agent {
         moment: &mut Moment<'_>,
     ) -> Result<SessionId, Rejection> {
         let session = self.session.take().ok_or(Rejection::NotSignedIn)?;
-        if let Some(held) = self.reservation.take() {
-            moment.tell(self.released(&held, ReleaseOutcome::SignedOut));
-        }
-        self.drop_wrap_up(by_agent, String::new(), moment);
+        self.drop_slots(|_| true, by_agent, moment);
         self.next = None;
         self.presence = Presence::not_ready(String::new());
         let (agent_id, session_id) = (self.agent_id.clone(), session.session_id.clone());
         moment.tell(AgentFact::AgentSignedOut { agent_id, session_id, reason });
         Ok(session.session_id)
+    }
+    /// A supervisor signed the agent out, who still talks: what rings and what is wrapped up is over.
+    pub(super) fn drop_all_but_talk(&mut self, moment: &mut Moment<'_>) {
+        self.drop_slots(|slot| slot.activity() != Activity::Talking, false, moment);
+    }
+
+    fn drop_slots(&mut self, which: impl Fn(&Slot) -> bool, by_agent: bool, moment: &mut Moment<'_>) {
+        let (over, on): (Vec<Slot>, Vec<Slot>) = std::mem::take(&mut self.slots).into_iter().partition(which);
+        self.slots = over;
+        for slot in self.slots.clone() {
+            match slot {
+                Slot::Held(held) => moment.tell(self.released(&held, ReleaseOutcome::SignedOut)),
+                Slot::WrapUp(it) => self.drop_wrap_up(&it.offer_id, by_agent, String::new(), moment),
+            }
+        }
+        self.slots = on;
     }
 }

@@ -1,11 +1,11 @@
 //! After-contact work: whether there is any, when it ends, and who may end it.
 
-use super::{Agent, Moment, Reservation, Stage};
+use super::{Activity, Agent, Moment, Reservation, Slot};
 use crate::agent_state::command::Wish;
 use crate::agent_state::reply::Rejection;
 use crate::agent_state::roster::QueuePolicy;
 use crate::facts::{AgentFact, WrapUpMode};
-use crate::vocabulary::{CompanyId, ContactId, Millis, OfferId, QueueId, Timestamp};
+use crate::vocabulary::{Channel, CompanyId, ContactId, Millis, OfferId, QueueId, Timestamp};
 
 /// After-contact work. By which rules it goes on is its queue's policy as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct WrapUp {
     pub company_id: CompanyId,
     /// From where.
     pub queue_id: QueueId,
+    /// How it came.
+    pub channel: Channel,
     /// When it ends by itself; `None` when only the agent ends it.
     pub ends_at: Option<Timestamp>,
     /// By how much the agent put its end off, altogether.
@@ -35,9 +37,9 @@ impl Agent {
         if self.session.is_none() {
             return Err(Rejection::NotSignedIn);
         }
-        let talking = self.reservation.as_mut().filter(|it| it.stage == Stage::Accepted);
-        let talking = talking.ok_or(Rejection::NotTalking)?;
-        meant(offer_id, &talking.wish.offer_id)?;
+        let talks = |slot: &Slot| slot.activity() == Activity::Talking;
+        let offer_id = self.meant(offer_id, talks, Rejection::NotTalking)?;
+        let talking = self.held_under_mut(&offer_id).ok_or(Rejection::NotTalking)?;
         talking.wrap_up_requested = true;
         Ok(())
     }
@@ -57,7 +59,8 @@ impl Agent {
         if policy.wrap_up_code_required && code.trim().is_empty() {
             return Err(Rejection::WrapUpCodeRequired);
         }
-        self.end_wrap_up(true, code, moment);
+        let offer_id = wrap_up.offer_id.clone();
+        self.end_wrap_up(&offer_id, true, code, moment);
         Ok(())
     }
 
@@ -86,35 +89,53 @@ impl Agent {
         if self.session.is_none() {
             return Err(Rejection::NotSignedIn);
         }
-        let wrap_up = self.wrap_up.as_mut().ok_or(Rejection::NotInWrapUp)?;
-        meant(offer_id, &wrap_up.offer_id)?;
-        Ok(wrap_up)
+        let wraps_up = |slot: &Slot| slot.activity() == Activity::WrapUp;
+        let offer_id = self.meant(offer_id, wraps_up, Rejection::NotInWrapUp)?;
+        let wrap_up = self.slots.iter_mut().find_map(|slot| match slot {
+            Slot::WrapUp(wrap_up) if wrap_up.offer_id == offer_id => Some(wrap_up),
+            _ => None,
+        });
+        wrap_up.ok_or(Rejection::NotInWrapUp)
     }
 
-    /// It is over if only the agent could end it: a supervisor's word counts at once, and not when somebody comes back.
-    pub(super) fn end_open_wrap_up(&mut self, moment: &mut Moment<'_>) {
-        if self.wrap_up.as_ref().is_some_and(|it| it.ends_at.is_none()) {
-            self.end_wrap_up(false, String::new(), moment);
+    /// Whatever only the agent could end is over: a supervisor's word counts at once, and not when somebody comes back.
+    pub(super) fn end_open_wrap_ups(&mut self, moment: &mut Moment<'_>) {
+        let open: Vec<OfferId> =
+            self.wrap_ups().filter(|it| it.ends_at.is_none()).map(|it| it.offer_id.clone()).collect();
+        for offer_id in open {
+            self.end_wrap_up(&offer_id, false, String::new(), moment);
         }
     }
 
     /// It is over, if there is any, and what was asked for meanwhile takes effect.
-    pub(super) fn end_wrap_up(&mut self, finished_by_agent: bool, code: String, moment: &mut Moment<'_>) {
-        self.drop_wrap_up(finished_by_agent, code, moment);
+    pub(super) fn end_wrap_up(
+        &mut self,
+        offer_id: &OfferId,
+        finished_by_agent: bool,
+        code: String,
+        moment: &mut Moment<'_>,
+    ) {
+        self.drop_wrap_up(offer_id, finished_by_agent, code, moment);
         self.become_next(moment);
     }
 
     /// It is over, if there is any.
-    pub(super) fn drop_wrap_up(&mut self, finished_by_agent: bool, code: String, moment: &mut Moment<'_>) {
-        let Some(WrapUp { offer_id, contact_id, .. }) = self.wrap_up.take() else { return };
-        let agent_id = self.agent_id.clone();
-        let wrap_up_code = code;
+    pub(super) fn drop_wrap_up(
+        &mut self,
+        offer_id: &OfferId,
+        finished_by_agent: bool,
+        code: String,
+        moment: &mut Moment<'_>,
+    ) {
+        let at = self.slots.iter().position(|it| it.wrap_up().is_some() && it.offer_id() == offer_id);
+        let Some(place) = at else { return };
+        let contact_id = self.slots.remove(place).contact_id().clone();
         moment.tell(AgentFact::WrapUpEnded {
-            agent_id,
-            offer_id,
+            agent_id: self.agent_id.clone(),
+            offer_id: offer_id.clone(),
             contact_id,
             finished_by_agent,
-            wrap_up_code,
+            wrap_up_code: code,
         });
     }
 
@@ -123,8 +144,8 @@ impl Agent {
         held: Reservation,
         ends_at: Option<Timestamp>,
         moment: &mut Moment<'_>,
-    ) {
-        let Wish { offer_id, contact_id, company_id, queue_id, .. } = held.wish;
+    ) -> WrapUp {
+        let Wish { offer_id, contact_id, company_id, queue_id, channel, .. } = held.wish;
         moment.tell(AgentFact::WrapUpStarted {
             agent_id: self.agent_id.clone(),
             offer_id: offer_id.clone(),
@@ -132,18 +153,10 @@ impl Agent {
             company_id: company_id.clone(),
             queue_id: queue_id.clone(),
             ends_at,
+            channel,
         });
         let (extended, traceparent) = (Millis::ZERO, held.traceparent);
-        self.wrap_up =
-            Some(WrapUp { offer_id, contact_id, company_id, queue_id, ends_at, extended, traceparent });
-    }
-}
-
-/// A desktop that speaks of another conversation than the live one has not seen what came since.
-fn meant(said: Option<OfferId>, live: &OfferId) -> Result<(), Rejection> {
-    match said {
-        Some(other) if other != *live => Err(Rejection::WrongOffer { offer_id: live.clone() }),
-        _ => Ok(()),
+        WrapUp { offer_id, contact_id, company_id, queue_id, channel, ends_at, extended, traceparent }
     }
 }
 

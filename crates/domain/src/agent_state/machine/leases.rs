@@ -137,16 +137,11 @@ impl Machine {
     /// The reservations of a media node whose ownership began or ended: what it knew about them may be lost.
     fn unconfirm_node(&mut self, turn: &mut Turn, resource: &str, at: Timestamp) {
         let Some(node_id) = node_of_resource(resource) else { return };
-        let holds = |agent: &&Agent| {
-            agent
-                .reservation
-                .as_ref()
-                .is_some_and(|it| it.wish.node_id == node_id && it.unconfirmed_until.is_none())
-        };
+        let holds = |agent: &&Agent| agent.held().any(|it| it.proven_by(&node_id));
         let agents: Vec<AgentId> =
             self.state.agents.values().filter(holds).map(|it| it.agent_id.clone()).collect();
         for agent_id in agents {
-            self.change(turn, &agent_id, at, Agent::unconfirm);
+            self.change(turn, &agent_id, at, |agent, moment| agent.unconfirm(&node_id, moment));
         }
     }
 

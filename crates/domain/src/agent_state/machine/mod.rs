@@ -53,7 +53,7 @@ impl Machine {
             if let Some(at) = agent.next_deadline() {
                 timers.set(Due::Agent(agent_id.clone()), at);
             }
-            if let Some(reservation) = &agent.reservation {
+            for reservation in agent.held() {
                 held.entry(reservation.wish.contact_id.clone()).or_default().insert(agent_id.clone());
             }
         }
@@ -284,7 +284,7 @@ impl Machine {
         while let Some((at, due)) = self.timers.pop_due(self.state.now) {
             match due {
                 Due::Agent(agent_id) => {
-                    let trace = self.state.agents.get(&agent_id).map(Agent::traceparent);
+                    let trace = self.state.agents.get(&agent_id).map(|agent| agent.traceparent(at));
                     turn.traceparent = trace.unwrap_or_default().to_owned();
                     self.change(turn, &agent_id, at, Agent::expire);
                 }
@@ -341,7 +341,7 @@ impl Machine {
             .agents
             .remove(agent_id)
             .unwrap_or_else(|| Agent::new(agent_id.clone(), roster_cell, at));
-        if let Some(held) = &agent.reservation {
+        for held in agent.held() {
             let contact_id = &held.wish.contact_id;
             let others = self.held.get_mut(contact_id);
             if others.is_some_and(|it| it.remove(agent_id) && it.is_empty()) {
@@ -361,7 +361,7 @@ impl Machine {
             agent.sequence += 1;
             self.post(turn, agent.cell, agent.sequence, at, fact);
         }
-        if let Some(held) = &agent.reservation {
+        for held in agent.held() {
             self.held.entry(held.wish.contact_id.clone()).or_default().insert(agent_id.clone());
         }
         let due = Due::Agent(agent_id.clone());

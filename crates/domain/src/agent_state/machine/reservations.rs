@@ -9,7 +9,7 @@ use crate::agent_state::{
     FEATURE_LEVEL_REACHABILITY, RESERVATION_LEN_MAX, RING_COUNT_MAX, WISH_COUNT_MAX, token,
 };
 use crate::facts::ReleaseOutcome;
-use crate::vocabulary::{AgentId, Cell, ContactId, Epoch, NodeId, OfferId};
+use crate::vocabulary::{AgentId, Cell, Channel, ContactId, Epoch, NodeId, OfferId};
 
 impl Machine {
     pub(super) fn reserve_agents(
@@ -48,13 +48,18 @@ impl Machine {
             return Err(Rejection::UnknownQueue);
         }
         let agent = self.known(&agent_id)?;
-        if let Some(held) = agent.reservation.as_ref().filter(|it| it.wish == wish) {
+        if let Some(held) = agent.held().find(|it| it.wish == wish) {
             return Ok(held.token);
         }
-        if let Some(rejection) = agent.unavailable() {
+        if let Some(rejection) = agent.unavailable(wish.channel, &self.state.roster.channels(&agent_id)) {
             return Err(rejection);
         }
-        if self.state.feature_level >= FEATURE_LEVEL_REACHABILITY && !agent.reachable() {
+        if let Some(slot) = agent.slots.iter().find(|it| *it.offer_id() == wish.offer_id) {
+            return Err(slot.taken());
+        }
+        // A call needs a phone; what is written comes to the desktop, and is not given to one that is lost.
+        let called = wish.channel == Channel::Voice;
+        if called && self.state.feature_level >= FEATURE_LEVEL_REACHABILITY && !agent.reachable() {
             return Err(Rejection::Unreachable);
         }
         if agent.cell != cell {
@@ -103,8 +108,8 @@ impl Machine {
         }
         self.current(&media_resource(node_id), media_epoch)?;
         let (ring_many, contact_id) = (held.wish.ring_many, held.wish.contact_id.clone());
-        self.continue_trace(turn, agent_id);
-        self.change(turn, agent_id, now, Agent::accept)?;
+        self.continue_trace(turn, agent_id, offer_id);
+        self.change(turn, agent_id, now, |agent, moment| agent.accept(offer_id, moment))?;
         if ring_many {
             self.stop_ringing(turn, &contact_id, agent_id);
         }
@@ -142,24 +147,24 @@ impl Machine {
             (Stage::Offered, ReleaseOutcome::Completed) => return Err(Rejection::NotAccepted),
             _ => {}
         }
-        self.continue_trace(turn, agent_id);
-        self.change(turn, agent_id, now, |agent, moment| agent.release(outcome, moment));
+        self.continue_trace(turn, agent_id, offer_id);
+        self.change(turn, agent_id, now, |agent, moment| agent.release(offer_id, outcome, moment));
         Ok(Done::Released { released: true })
     }
 
     /// What follows by itself belongs to the trace of the last command about the reservation.
-    fn continue_trace(&mut self, turn: &Turn, agent_id: &AgentId) {
+    fn continue_trace(&mut self, turn: &Turn, agent_id: &AgentId, offer_id: &OfferId) {
         if turn.traceparent.is_empty() {
             return;
         }
-        if let Some(held) = self.state.agents.get_mut(agent_id).and_then(|it| it.reservation.as_mut()) {
+        if let Some(held) = self.state.agents.get_mut(agent_id).and_then(|it| it.held_under_mut(offer_id)) {
             held.traceparent.clone_from(&turn.traceparent);
         }
     }
 
     fn live(&self, agent_id: &AgentId, offer_id: &OfferId, token: u64) -> Option<&Reservation> {
-        let held = self.state.agents.get(agent_id)?.reservation.as_ref()?;
-        (held.token == token && held.wish.offer_id == *offer_id).then_some(held)
+        let held = self.state.agents.get(agent_id)?.held_under(offer_id)?;
+        (held.token == token).then_some(held)
     }
 
     /// Whether somebody may be held for a contact beside those who are.
@@ -168,6 +173,7 @@ impl Machine {
         let mut count = 0;
         for other in held {
             let rings = other.stage == Stage::Offered && other.wish.ring_many && wish.ring_many;
+            let rings = rings && other.wish.agent_id != wish.agent_id;
             if !rings {
                 return Err(Rejection::ContactReserved { offer_id: other.wish.offer_id.clone() });
             }
@@ -183,7 +189,9 @@ impl Machine {
         let (others, now): (Vec<AgentId>, _) = (others.cloned().collect(), self.state.now);
         for agent_id in others {
             let rescind = |agent: &mut Agent, moment: &mut Moment<'_>| {
-                agent.release(ReleaseOutcome::Rescinded, moment);
+                let held = agent.held().find(|it| it.wish.contact_id == *contact_id);
+                let Some(offer_id) = held.map(|it| it.wish.offer_id.clone()) else { return };
+                agent.release(&offer_id, ReleaseOutcome::Rescinded, moment);
             };
             self.change(turn, &agent_id, now, rescind);
         }
@@ -191,6 +199,8 @@ impl Machine {
 
     fn reservations_of(&self, contact_id: &ContactId) -> impl Iterator<Item = &Reservation> {
         let held = self.held.get(contact_id).into_iter().flatten();
-        held.filter_map(|agent_id| self.state.agents.get(agent_id)?.reservation.as_ref())
+        held.filter_map(move |agent_id| {
+            self.state.agents.get(agent_id)?.held().find(|it| it.wish.contact_id == *contact_id)
+        })
     }
 }

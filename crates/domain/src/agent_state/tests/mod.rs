@@ -1,7 +1,10 @@
 //! Cases as tables, and properties over random histories.
 
+mod bad_input;
+mod complaints;
 mod lifecycle;
 mod properties;
+mod table_channels;
 mod table_leases;
 mod table_log;
 mod table_presence;
@@ -109,7 +112,31 @@ fn define_roster(revision: u64, names: &[&str]) -> Action {
     let mut agents: BTreeMap<_, _> = names.iter().map(|name| (agent(name), Cell(0))).collect();
     agents.insert(agent("zoe"), Cell(1));
     let queues = policies().into_iter().map(|(name, policy)| (QueueId::from_name(name).unwrap(), policy));
-    Action::DefineRoster(Roster { revision, agents, queues: queues.collect(), reasons: BTreeMap::new() })
+    let channels = BTreeMap::from([(agent("ben"), served_by("ben"))]);
+    Action::DefineRoster(Roster {
+        revision,
+        agents,
+        queues: queues.collect(),
+        reasons: BTreeMap::new(),
+        channels,
+    })
+}
+
+/// Ben has one call, two chats that a call may interrupt, and two letters that anything may; everybody else has one call.
+fn served_by(name: &str) -> Channels {
+    use Channel::{Chat, Email, Voice};
+    let rule = |channel, capacity, by: &[Channel]| ChannelRule {
+        channel,
+        capacity,
+        interrupted_by: by.iter().copied().collect(),
+    };
+    match name {
+        "ben" => {
+            Channels::new([rule(Voice, 1, &[]), rule(Chat, 2, &[Voice]), rule(Email, 2, &[Voice, Chat])])
+        }
+        _ => Channels::new([]),
+    }
+    .unwrap()
 }
 
 /// As [`define_roster`] at revision 2, with a list of reasons; coffee and training have a limit.
@@ -263,6 +290,7 @@ fn wish(name: &str, contact: &str, queue: &str, expires_at: i64) -> Wish {
         node_id: node("nod_m"),
         expires_at: Timestamp(expires_at),
         ring_many: false,
+        channel: Channel::Voice,
     }
 }
 

@@ -40,7 +40,9 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 
 fn action(machine: &Machine, now: i64, it: &Move) -> Action {
     let name = AGENTS[it.who];
-    let held = machine.state().agents.get(&agent(name)).and_then(|agent| agent.reservation.clone());
+    let held = machine.state().agents.get(&agent(name)).into_iter().flat_map(Agent::held).cloned();
+    let held: Vec<Reservation> = held.collect();
+    let held = held.get(it.which as usize % held.len().max(1)).cloned();
     let epoch_of = |resource: &str| {
         let epoch = machine.state().leases.get(resource).and_then(Lease::epoch).unwrap_or_default();
         Epoch(epoch.0 - u64::from(it.stale && epoch.0 > 0))
@@ -67,7 +69,9 @@ fn action(machine: &Machine, now: i64, it: &Move) -> Action {
         8..=11 => {
             let queue = QUEUES[it.which as usize % QUEUES.len()];
             let (contact, ring_many) = (format!("c{}", it.which % 5), it.which % 4 == 1);
-            let wished = |name: &&str| Wish { ring_many, ..wish(name, &contact, queue, now + 6_000) };
+            let channel = Channel::ALL[it.which as usize / 8 % Channel::ALL.len()];
+            let wished =
+                |name: &&str| Wish { ring_many, channel, ..wish(name, &contact, queue, now + 6_000) };
             let wishes: Vec<Wish> = AGENTS.iter().map(wished).collect();
             Action::ReserveAgents { cell: Cell(0), routing_epoch: epoch_of("routing/0"), wishes }
         }
@@ -165,14 +169,21 @@ fn run_from(mut world: World, moves: &[Move]) -> (World, Vec<(u64, Command)>) {
 fn invariants(machine: &Machine) {
     let mut contacts: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for agent in machine.state().agents.values() {
-        if let Some(held) = &agent.reservation {
+        for held in agent.held() {
             contacts.entry(&held.wish.contact_id).or_default().push(held);
-            assert!(agent.session.is_some() && agent.wrap_up.is_none());
         }
-        if agent.reservation.is_some() || agent.wrap_up.is_some() {
+        if agent.busy() {
+            assert!(agent.session.is_some());
             assert_eq!(agent.presence, Presence::Ready);
         }
-        let open = agent.wrap_up.as_ref().is_some_and(|it| it.ends_at.is_none());
+        let offers: BTreeSet<_> = agent.slots.iter().map(Slot::offer_id).collect();
+        assert_eq!(offers.len(), agent.slots.len(), "no two slots are under one offer");
+        for channel in Channel::ALL {
+            let count = agent.slots.iter().filter(|it| it.channel() == channel).count();
+            let capacity = served_by(name_of(&agent.agent_id)).capacity(channel);
+            assert!(count <= capacity as usize, "{count} of {channel}");
+        }
+        let open = agent.wrap_ups().any(|it| it.ends_at.is_none());
         if agent.lost() {
             assert_ne!(agent.activity(), Activity::Ready, "nobody is ready whose desktop is gone");
             assert!(!open, "what only the agent could end does not go on without it");
@@ -203,7 +214,12 @@ fn can_be_finished(machine: &Machine, agent_id: &AgentId) {
         };
         ask("modes", change_modes(revision, by)).unwrap();
         let (agent_id, code) = (agent_id.clone(), "sold".to_owned());
-        let finished = ask("finish", Action::FinishWrapUp { agent_id, offer_id: None, code });
+        let open = machine.state().agents[&agent_id].wrap_ups().find(|it| it.ends_at.is_none());
+        let offer_id = open.map(|it| it.offer_id.clone());
+        let (command_id, traceparent) = (CommandId::from_name("finish").unwrap(), String::new());
+        let action = Action::FinishWrapUp { agent_id, offer_id, code };
+        let finished =
+            machine.apply(index, term, Command { command_id, proposed_at: now, traceparent, action });
         assert_eq!(finished, Ok(Done::WrapUpFinished), "wrap-up without an end can be finished");
     }
 }
@@ -215,10 +231,22 @@ struct Shadow {
     at: Timestamp,
     signed_in: bool,
     ready: bool,
-    token: Option<u64>,
-    accepted: bool,
-    wrap_up: bool,
+    slots: BTreeMap<OfferId, Taken>,
     devices: BTreeSet<DeviceId>,
+}
+
+/// What the facts say of one slot.
+#[derive(Debug)]
+struct Taken {
+    channel: Channel,
+    token: u64,
+    accepted: bool,
+    released: bool,
+    wrap_up: bool,
+}
+
+fn name_of(agent_id: &AgentId) -> &str {
+    agent_id.as_str().trim_start_matches("agt_")
 }
 
 /// Folds the facts of a history: each agent's order makes sense, tokens are unique, each reservation ends once, the epochs
@@ -226,7 +254,7 @@ struct Shadow {
 fn well_formed(machine: &Machine) {
     let mut shadows: BTreeMap<String, Shadow> = BTreeMap::new();
     let (mut tokens, mut epochs) = (BTreeSet::new(), BTreeMap::new());
-    for posted in machine.state().outbox.values() {
+    for (posted_key, posted) in &machine.state().outbox {
         let it = shadows.entry(posted.fact.stream()).or_default();
         assert_eq!(posted.sequence, it.sequence + 1, "a stream has no gaps");
         assert!(posted.occurred_at >= it.at, "a stream's time does not go back");
@@ -237,7 +265,7 @@ fn well_formed(machine: &Machine) {
                 it.signed_in = true;
             }
             AgentFact::AgentSignedOut { .. } => {
-                assert!(it.signed_in && it.token.is_none() && !it.wrap_up);
+                assert!(it.signed_in && it.slots.is_empty());
                 (it.signed_in, it.ready) = (false, false);
             }
             AgentFact::AgentBecameReady { .. } => {
@@ -245,33 +273,54 @@ fn well_formed(machine: &Machine) {
                 it.ready = true;
             }
             AgentFact::AgentBecameNotReady { .. } => {
-                assert!(it.signed_in && it.token.is_none() && !it.wrap_up);
+                assert!(it.signed_in && it.slots.is_empty());
                 it.ready = false;
             }
             AgentFact::AgentForced { .. } => assert!(it.signed_in),
-            AgentFact::AgentReserved { token, .. } => {
+            AgentFact::AgentReserved { agent_id, offer_id, token, channel, .. } => {
                 assert!(tokens.insert(*token), "tokens are unique");
-                assert!(it.ready && it.token.is_none() && !it.wrap_up, "never two at once");
-                assert!(!it.devices.is_empty(), "nobody is held who cannot be called");
-                (it.token, it.accepted) = (Some(*token), false);
+                assert!(it.ready);
+                let served = served_by(name_of(agent_id));
+                let same = it.slots.values().filter(|taken| taken.channel == *channel).count();
+                assert!(same < served.capacity(*channel) as usize, "never more at once than it serves");
+                let mut others = it.slots.values().filter(|taken| taken.channel != *channel);
+                assert!(
+                    others.all(|taken| served.interrupted(taken.channel, *channel)),
+                    "nothing else stops"
+                );
+                let called = *channel == Channel::Voice;
+                assert!(!called || !it.devices.is_empty(), "nobody is held who cannot be called");
+                let (channel, token) = (*channel, *token);
+                let taken = Taken { channel, token, accepted: false, released: false, wrap_up: false };
+                assert!(it.slots.insert(offer_id.clone(), taken).is_none());
             }
-            AgentFact::ReservationAccepted { token, .. } => {
-                assert!(it.token == Some(*token) && !it.accepted);
-                it.accepted = true;
+            AgentFact::ReservationAccepted { offer_id, token, .. } => {
+                let taken = it.slots.get_mut(offer_id).unwrap();
+                assert!(taken.token == *token && !taken.accepted && !taken.released);
+                taken.accepted = true;
             }
-            AgentFact::ReservationUnconfirmed { token, .. } => assert_eq!(it.token, Some(*token)),
-            AgentFact::ReservationReleased { token, .. } => {
-                assert_eq!(it.token.take(), Some(*token), "a reservation ends once");
+            AgentFact::ReservationUnconfirmed { offer_id, token, .. } => {
+                assert!(it.slots[offer_id].token == *token && !it.slots[offer_id].released);
             }
-            AgentFact::WrapUpStarted { .. } => {
-                assert!(it.accepted && it.token.is_none() && !it.wrap_up);
-                it.wrap_up = true;
+            AgentFact::ReservationReleased { offer_id, token, .. } => {
+                let taken = it.slots.get_mut(offer_id).unwrap();
+                assert!(taken.token == *token && !taken.released, "a reservation ends once");
+                taken.released = true;
+                // Wrap-up begins at once or never.
+                let next = (posted_key.index, posted_key.ordinal + 1);
+                let follows = machine.state().outbox.get(&OutboxKey { index: next.0, ordinal: next.1 });
+                let wraps_up = |fact: &AgentFact| matches!(fact, AgentFact::WrapUpStarted { offer_id: other, .. } if other == offer_id);
+                if !follows.is_some_and(|it| wraps_up(&it.fact)) {
+                    it.slots.remove(offer_id);
+                }
             }
-            AgentFact::WrapUpExtended { .. } => assert!(it.wrap_up),
-            AgentFact::WrapUpEnded { .. } => {
-                assert!(it.wrap_up);
-                it.wrap_up = false;
+            AgentFact::WrapUpStarted { offer_id, channel, .. } => {
+                let taken = it.slots.get_mut(offer_id).unwrap();
+                assert!(taken.accepted && taken.released && !taken.wrap_up && taken.channel == *channel);
+                taken.wrap_up = true;
             }
+            AgentFact::WrapUpExtended { offer_id, .. } => assert!(it.slots[offer_id].wrap_up),
+            AgentFact::WrapUpEnded { offer_id, .. } => assert!(it.slots.remove(offer_id).unwrap().wrap_up),
             AgentFact::SessionLost { .. } => assert!(it.signed_in),
             AgentFact::PauseLimitExceeded { .. } => assert!(it.signed_in && !it.ready),
             AgentFact::AgentPresenceUnsteady { change_count, .. } => assert!(*change_count > 6),
@@ -286,8 +335,15 @@ fn well_formed(machine: &Machine) {
     }
     for (stream, it) in &shadows {
         let Ok(agent_id) = AgentId::parse(stream) else { continue };
-        let live = machine.state().agents.get(&agent_id).and_then(|agent| agent.reservation.as_ref());
-        assert_eq!(it.token, live.map(|held| held.token), "the facts say what the state says");
+        let live = machine.state().agents.get(&agent_id);
+        let live: BTreeMap<_, _> = live
+            .into_iter()
+            .flat_map(|agent| &agent.slots)
+            .map(|slot| (slot.offer_id(), (slot.channel(), slot.held().map(|held| held.token))))
+            .collect();
+        let told = |taken: &Taken| (taken.channel, (!taken.released).then_some(taken.token));
+        let told: BTreeMap<_, _> = it.slots.iter().map(|(id, taken)| (id, told(taken))).collect();
+        assert_eq!(told, live, "the facts say what the state says");
     }
 }
 
@@ -302,7 +358,7 @@ proptest! {
         let _ = world.apply(Action::Expire);
         well_formed(&world.machine);
         prop_assert!(world.machine.state().agents.values().all(|it| !it.lost()), "a lost session ends");
-        prop_assert!(world.machine.state().agents.values().all(|it| it.reservation.is_none()));
+        prop_assert!(world.machine.state().agents.values().all(|it| it.held().next().is_none()));
         prop_assert_eq!(world.machine.next_deadline(), None);
     }
 

@@ -198,19 +198,19 @@ fn a_media_node_that_acquires_again_leaves_its_reservations_unconfirmed() {
         &back,
         (3_500, with_new_epoch),
         expect![[r#"
-        Released { released: true }
-        @3500 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: MediaLost
-        @3500 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@8500)
-    "#]],
+            Released { released: true }
+            @3500 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: MediaLost
+            @3500 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@8500), channel: Voice
+        "#]],
     );
     check(
         &back,
         (13_000, Action::Expire),
         expect![[r#"
-        Expired
-        @13000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: MediaLost
-        @13000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@18000)
-    "#]],
+            Expired
+            @13000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: MediaLost
+            @13000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@18000), channel: Voice
+        "#]],
     );
 }
 
@@ -257,13 +257,13 @@ fn a_media_node_that_falls_silent_loses_its_reservations_after_the_grace() {
         &talking(),
         (310_000, Action::Expire),
         expect![[r#"
-        Expired
-        @300000 LeaseLapsed: resource: "media/nod_m", holder: nod_m, epoch: Epoch(3)
-        @300000 ReservationUnconfirmed: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, resolves_at: @310000
-        @300000 LeaseLapsed: resource: "routing/0", holder: nod_r, epoch: Epoch(2)
-        @310000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: MediaLost
-        @310000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@315000)
-    "#]],
+            Expired
+            @300000 LeaseLapsed: resource: "media/nod_m", holder: nod_m, epoch: Epoch(3)
+            @300000 ReservationUnconfirmed: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, resolves_at: @310000
+            @300000 LeaseLapsed: resource: "routing/0", holder: nod_r, epoch: Epoch(2)
+            @310000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: MediaLost
+            @310000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@315000), channel: Voice
+        "#]],
     );
     check(
         &talking(),

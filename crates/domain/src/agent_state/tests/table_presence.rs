@@ -112,10 +112,10 @@ fn going_not_ready_while_talking_takes_effect_after_the_contact_and_its_wrap_up(
         &asked,
         (4_000, release("anna", "c", 6144, ReleaseOutcome::Completed)),
         expect![[r#"
-        Released { released: true }
-        @4000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
-        @4000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@9000)
-    "#]],
+            Released { released: true }
+            @4000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
+            @4000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@9000), channel: Voice
+        "#]],
     );
     let ended = [asked, vec![(4_000, release("anna", "c", 6144, ReleaseOutcome::Completed))]].concat();
     check(

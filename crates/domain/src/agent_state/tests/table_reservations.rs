@@ -10,9 +10,9 @@ fn a_ready_agent_is_reserved_and_the_token_comes_from_the_raft_index() {
         &ready(),
         (1_000, reserve(&[wish("anna", "c", "main", 20_000)])),
         expect![[r#"
-        Reserved { answers: [WishAnswer { offer_id: ofr_c-anna, granted: Ok(6144) }] }
-        @1000 AgentReserved: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, token: 6144, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @20000
-    "#]],
+            Reserved { answers: [WishAnswer { offer_id: ofr_c-anna, granted: Ok(6144) }] }
+            @1000 AgentReserved: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, token: 6144, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @20000, channel: Voice
+        "#]],
     );
 }
 
@@ -127,9 +127,9 @@ fn nobody_is_reserved_whose_phone_cannot_be_called() {
         &brief.concat(),
         wanted(4_999, 20_000),
         expect![[r#"
-        Reserved { answers: [WishAnswer { offer_id: ofr_c-anna, granted: Ok(8192) }] }
-        @4999 AgentReserved: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, token: 8192, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @20000
-    "#]],
+            Reserved { answers: [WishAnswer { offer_id: ofr_c-anna, granted: Ok(8192) }] }
+            @4999 AgentReserved: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, token: 8192, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @20000, channel: Voice
+        "#]],
     );
     check(
         &brief.concat(),
@@ -268,10 +268,10 @@ fn a_finished_conversation_is_followed_by_the_queue_s_wrap_up() {
         &talking(),
         (10_000, release("anna", "c", 6144, ReleaseOutcome::Completed)),
         expect![[r#"
-        Released { released: true }
-        @10000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
-        @10000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@15000)
-    "#]],
+            Released { released: true }
+            @10000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
+            @10000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@15000), channel: Voice
+        "#]],
     );
     let quick = [
         ready(),
@@ -379,10 +379,10 @@ fn who_may_end_a_reservation_and_how() {
         &talking(),
         (2_500, release("anna", "c", 6144, ReleaseOutcome::MediaLost)),
         expect![[r#"
-        Released { released: true }
-        @2500 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: MediaLost
-        @2500 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@7500)
-    "#]],
+            Released { released: true }
+            @2500 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: MediaLost
+            @2500 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@7500), channel: Voice
+        "#]],
     );
     let stale = Action::ReleaseReservation {
         agent_id: agent("anna"),
@@ -485,9 +485,9 @@ fn who_missed_too_many_is_back_when_the_queue_says_so() {
         &twice,
         (64_000, reserve(&[wish("anna", "e", "lenient", 70_000)])),
         expect![[r#"
-        Reserved { answers: [WishAnswer { offer_id: ofr_e-anna, granted: Ok(10240) }] }
-        @64000 AgentBecameReady: agent_id: agt_anna
-        @64000 AgentReserved: agent_id: agt_anna, offer_id: ofr_e-anna, contact_id: ctc_e, company_id: cmp_acme, queue_id: que_lenient, token: 10240, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @70000
-    "#]],
+            Reserved { answers: [WishAnswer { offer_id: ofr_e-anna, granted: Ok(10240) }] }
+            @64000 AgentBecameReady: agent_id: agt_anna
+            @64000 AgentReserved: agent_id: agt_anna, offer_id: ofr_e-anna, contact_id: ctc_e, company_id: cmp_acme, queue_id: que_lenient, token: 10240, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @70000, channel: Voice
+        "#]],
     );
 }

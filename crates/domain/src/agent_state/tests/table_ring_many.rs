@@ -55,7 +55,7 @@ fn whoever_answers_second_is_told_that_there_is_nothing_to_answer_and_is_free() 
         (2_001, reserve(&[wish("anna", "other", "main", 20_000)])),
         expect![[r#"
             Reserved { answers: [WishAnswer { offer_id: ofr_other-anna, granted: Ok(14336) }] }
-            @2001 AgentReserved: agent_id: agt_anna, offer_id: ofr_other-anna, contact_id: ctc_other, company_id: cmp_acme, queue_id: que_main, token: 14336, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @20000
+            @2001 AgentReserved: agent_id: agt_anna, offer_id: ofr_other-anna, contact_id: ctc_other, company_id: cmp_acme, queue_id: que_main, token: 14336, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @20000, channel: Voice
         "#]],
     );
 }
@@ -92,7 +92,7 @@ fn more_may_join_while_it_rings_and_nobody_may_who_wants_it_alone_or_comes_too_l
         (1_500, reserve(&[wish("ben", "c", "main", 20_000), rings("cleo", "c")])),
         expect![[r#"
             Reserved { answers: [WishAnswer { offer_id: ofr_c-ben, granted: Err(ContactReserved { offer_id: ofr_c-anna }) }, WishAnswer { offer_id: ofr_c-cleo, granted: Ok(13313) }] }
-            @1500 AgentReserved: agent_id: agt_cleo, offer_id: ofr_c-cleo, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, token: 13313, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @20000
+            @1500 AgentReserved: agent_id: agt_cleo, offer_id: ofr_c-cleo, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, token: 13313, node_id: nod_m, routing_epoch: Epoch(2), expires_at: @20000, channel: Voice
         "#]],
     );
     check(

@@ -214,10 +214,10 @@ fn wrap_up_that_only_the_agent_could_end_does_not_begin_once_its_desktop_is_gone
         &talking("main"),
         (7_000, release("anna", "c", 6144, ReleaseOutcome::Completed)),
         expect![[r#"
-        Released { released: true }
-        @7000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
-        @7000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@12000)
-    "#]],
+            Released { released: true }
+            @7000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
+            @7000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_main, ends_at: Some(@12000), channel: Voice
+        "#]],
     );
 }
 

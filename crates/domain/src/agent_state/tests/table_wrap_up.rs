@@ -41,10 +41,10 @@ fn wrap_up_on_request_begins_only_when_the_agent_asked_while_it_talked() {
         "asked",
         true,
         expect![[r#"
-        Released { released: true }
-        @10000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
-        @10000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_asked, ends_at: Some(@15000)
-    "#]],
+            Released { released: true }
+            @10000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
+            @10000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_asked, ends_at: Some(@15000), channel: Voice
+        "#]],
     );
     for given in [vec![], vec![(100, sign_in("anna"))], offered(), wrapping_up()] {
         let signed_in = !given.is_empty();
@@ -84,10 +84,10 @@ fn mandatory_wrap_up_has_no_deadline_and_only_the_agent_ends_it() {
         "open",
         false,
         expect![[r#"
-        Released { released: true }
-        @10000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
-        @10000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_open, ends_at: None
-    "#]],
+            Released { released: true }
+            @10000 ReservationReleased: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, token: 6144, outcome: Completed
+            @10000 WrapUpStarted: agent_id: agt_anna, offer_id: ofr_c-anna, contact_id: ctc_c, company_id: cmp_acme, queue_id: que_open, ends_at: None, channel: Voice
+        "#]],
     );
     check(
         &wrapping_up_in("open"),

@@ -2,6 +2,7 @@
 
 use super::Check;
 use crate::directory::Problem;
+use crate::vocabulary::Channels;
 
 const SIP_USER_LEN_MAX: usize = 64;
 
@@ -23,6 +24,9 @@ impl Check<'_> {
             }
             self.digest(format!("{path}.sip_ha1_md5"), &agent.sip_ha1_md5, 32);
             self.digest(format!("{path}.sip_ha1_sha256"), &agent.sip_ha1_sha256, 64);
+            if let Err(error) = Channels::new(agent.channels.iter().cloned()) {
+                self.problem(format!("{path}.channels"), error.to_string());
+            }
             if let Some(company_id) = &agent.team_company_id {
                 let path = format!("{path}.team_company");
                 let company_cell = self.company_known(path.clone(), company_id);

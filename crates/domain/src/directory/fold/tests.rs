@@ -79,6 +79,7 @@ fn agent(id: &str, sip_user: &str) -> DirectoryFact {
         sip_ha1_md5: String::new(),
         sip_ha1_sha256: String::new(),
         team_company_id: None,
+        channels: Vec::new(),
     })
 }
 
