@@ -195,7 +195,7 @@ impl Oracle {
             && since <= applied.index
         {
             let entries = store.wal.clone().try_get_log_entries(since..=applied.index).await.unwrap();
-            store.machine.clone().apply(entries).await.unwrap();
+            store.machine.clone().replay(entries).await.unwrap();
             self.state_fits(&store, self.applied)?;
         }
         Ok(())
