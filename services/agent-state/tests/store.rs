@@ -9,7 +9,7 @@ use std::sync::mpsc;
 
 use crash::disk::SimDisk;
 use crash::platter::Image;
-use openraft::testing::{StoreBuilder, Suite};
+use openraft::testing::log::{StoreBuilder, Suite};
 use tempfile::TempDir;
 use trunkline_agent_state::raft::types::{Entry, LeaderId, LogId, Proposed, StorageError, TypeConfig, Vote};
 use trunkline_agent_state::store::disk::Disk;

@@ -194,7 +194,7 @@ impl History {
     }
 
     fn vote_now(&self) -> Vote {
-        self.oracle.memory().head.vote.unwrap_or_default()
+        self.oracle.memory().head.vote.unwrap_or(Vote::new(0, 0))
     }
 
     fn vote(&mut self) {

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use openraft::RaftLogReader;
-use openraft::storage::RaftStateMachine;
 use tempfile::TempDir;
 use trunkline_agent_state::raft::types::{LogId, Vote};
 use trunkline_agent_state::store::wal::frame::Record;
