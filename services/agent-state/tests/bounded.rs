@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
-use std::io::{self, Cursor};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -10,17 +10,17 @@ use std::sync::mpsc;
 use openraft::RaftSnapshotBuilder;
 use openraft::storage::RaftStateMachine;
 use prost::Message;
-use trunkline_agent_state::raft::types::{Entry, LogId, Proposed, SnapshotMeta};
+use trunkline_agent_state::raft::types::{Entry, LeaderId, LogId, Proposed, SnapshotMeta};
 use trunkline_agent_state::store::disk::{Disk, DiskFile, RealDisk};
 use trunkline_agent_state::store::wal::frame::Record;
-use trunkline_agent_state::store::{StateDb, Store, snapshot};
+use trunkline_agent_state::store::{MachineStore, StateDb, Store, snapshot};
 use trunkline_domain::agent_state::{FEATURE_LEVEL, State};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action;
 use trunkline_runtime::error_chain;
 
 fn log_id(index: u64) -> LogId {
-    LogId::new(openraft::CommittedLeaderId::new(1, 1), index)
+    LogId::new(LeaderId { term: 1, node_id: 1 }, index)
 }
 
 /// Agents who sign in, and then change why they are not ready, a second apart; their facts are published soon after.
@@ -88,7 +88,7 @@ async fn however_many_entries_take_no_more_disk_than_what_is_kept_of_them() {
         let entries: Vec<Entry> = (first..first + 100).map(entry).collect();
         write(&store, entries.iter().cloned().map(Record::Entry).collect());
         written += entries.iter().map(|it| codec_len(it) as u64).sum::<u64>();
-        machine.apply(entries).await.unwrap();
+        machine.replay(entries).await.unwrap();
         let next = first + 100;
         if next % 2_000 == 0 {
             machine.build_snapshot().await.unwrap();
@@ -134,7 +134,7 @@ async fn a_state_database_that_has_grown_is_made_anew() {
     let hash = {
         let store = Store::open(dir.path(), 4_096, 7).unwrap();
         write(&store, (0..60).map(|index| Record::Entry(entry(index))).collect());
-        store.machine.clone().apply((0..60).map(entry)).await.unwrap();
+        store.machine.clone().replay((0..60).map(entry)).await.unwrap();
         store.machine.view().machine.state_hash()
     };
     {
@@ -157,25 +157,30 @@ async fn a_state_database_that_has_grown_is_made_anew() {
     assert_eq!(store.machine.view().last_applied, Some(log_id(59)));
 }
 
+async fn install(machine: &mut MachineStore, meta: &SnapshotMeta, state: Vec<u8>) -> io::Result<()> {
+    let snapshot = meta.clone().with(state);
+    machine.install_snapshot(&snapshot.meta, snapshot.snapshot).await
+}
+
 #[tokio::test]
 async fn a_snapshot_changed_on_its_way_is_not_installed() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("sender"), 4_096, 7).unwrap();
     let mut sender = store.machine.clone();
-    sender.apply((0..52).map(entry)).await.unwrap();
+    sender.replay((0..52).map(entry)).await.unwrap();
     let sent = sender.build_snapshot().await.unwrap();
-    let (meta, whole) = (sent.meta, sent.snapshot.into_inner());
+    let (meta, whole) = SnapshotMeta::of(sent);
 
     let store = Store::open(&dir.path().join("receiver"), 4_096, 8).unwrap();
     let mut receiver = store.machine.clone();
     for at in (0..whole.len()).step_by(7) {
         let mut changed = whole.clone();
         changed[at] ^= 1 << (at % 8);
-        receiver.install_snapshot(&meta, Box::new(Cursor::new(changed))).await.unwrap_err();
+        install(&mut receiver, &meta, changed).await.unwrap_err();
     }
     assert_eq!(receiver.view().last_applied, None);
     assert!(store.failure.seen().unwrap().to_string().contains("was changed on its way"));
-    receiver.install_snapshot(&meta, Box::new(Cursor::new(whole))).await.unwrap();
+    install(&mut receiver, &meta, whole).await.unwrap();
     assert_eq!(receiver.view().machine.state_hash(), sender.view().machine.state_hash());
 }
 
@@ -189,7 +194,7 @@ async fn a_snapshot_of_newer_rules_is_not_installed() {
     let bytes = snapshot::encode_state(&newer);
     let snapshot_id = snapshot::id(Some(log_id(9)), &bytes);
     let meta = SnapshotMeta { last_log_id: Some(log_id(9)), snapshot_id, ..SnapshotMeta::default() };
-    store.machine.clone().install_snapshot(&meta, Box::new(Cursor::new(bytes))).await.unwrap_err();
+    install(&mut store.machine.clone(), &meta, bytes).await.unwrap_err();
     assert_eq!(store.machine.view().last_applied, None);
     let told = error_chain(&*store.failure.seen().unwrap());
     assert!(told.ends_with(&format!("the rules of feature level {level} are not known")), "{told}");

@@ -8,9 +8,12 @@ mod crash;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crash::disk::SimDisk;
 use crash::history::{History, Since, Tally};
 use crash::platter::{Image, Word};
-use trunkline_agent_state::store::wal::frame::{self, Place};
+use trunkline_agent_state::raft::types::{Entry, LeaderId, LogId};
+use trunkline_agent_state::store::Store;
+use trunkline_agent_state::store::wal::frame::{self, Place, Record};
 
 const POINTS: u64 = 2_400;
 const STEPS: u64 = 24;
@@ -139,4 +142,30 @@ fn a_flipped_bit_in_the_last_group_is_refused_because_of_its_seal() {
     history.oracle.check(&image).unwrap();
     let served = history.oracle.check_flip(&image, &name, last + frame::HEADER_LEN, 0).unwrap_err();
     assert!(served.contains("acknowledged records are lost"), "{served}");
+}
+
+/// A majority may have on disk what this replica has not: it is applied, and the state on disk waits for the log.
+#[test]
+fn the_state_on_disk_waits_for_the_log() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = SimDisk::of(root.path(), &Image::default());
+    let store = Store::open_on(disk.shared(), root.path(), 1 << 20, 7).unwrap();
+    let log_id = LogId::new(LeaderId { term: 1, node_id: 7 }, 0);
+    let entry = Entry { log_id, payload: openraft::EntryPayload::Blank };
+    disk.hold();
+    store.wal.write(vec![Record::Entry(entry.clone())], true, Box::new(drop)).unwrap();
+    disk.wait_blocked();
+    let mut machine = store.machine.clone();
+    let mut applying = Box::pin(machine.replay([entry]));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        tokio::select! {
+            biased;
+            _ = &mut applying => panic!("the state got ahead of the log"),
+            () = std::future::ready(()) => {}
+        }
+    });
+    assert_eq!(store.machine.view().last_applied, Some(log_id));
+    disk.release();
+    runtime.block_on(applying).unwrap();
 }

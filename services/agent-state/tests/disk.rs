@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use common::*;
 use tempfile::TempDir;
 use trunkline_agent_state::AgentStateError;
-use trunkline_agent_state::raft::types::{Entry, LogId, Proposed};
+use trunkline_agent_state::raft::types::{Entry, LeaderId, LogId, Proposed};
 use trunkline_agent_state::store::wal::Wal;
 use trunkline_agent_state::store::wal::frame::Record;
 use trunkline_proto::agent_state::v1 as api;
@@ -105,7 +105,7 @@ fn the_child_fills_the_disk_of_a_log() {
     let wal = Wal::open(&log, 16 << 10).unwrap();
     fill(&ballast, number(LEFT));
     let entry = |index: u64| {
-        let log_id = LogId::new(openraft::CommittedLeaderId::new(1, 1), index);
+        let log_id = LogId::new(LeaderId { term: 1, node_id: 1 }, index);
         let payload = openraft::EntryPayload::Normal(Proposed(vec![index as u8; 700]));
         Record::Entry(Entry { log_id, payload })
     };

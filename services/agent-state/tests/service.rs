@@ -124,10 +124,9 @@ async fn without_state_database_and_snapshots_the_log_gives_the_same_state() {
     assert_eq!(store.machine.view().last_applied, None);
     {
         use openraft::RaftLogReader;
-        use openraft::storage::RaftStateMachine;
         let through = applied.unwrap().index;
         let entries = store.wal.clone().try_get_log_entries(0..=through).await.unwrap();
-        store.machine.clone().apply(entries).await.unwrap();
+        store.machine.clone().replay(entries).await.unwrap();
         assert_eq!(store.machine.view().machine.state_hash(), hash);
     }
     drop(store);

@@ -9,9 +9,9 @@ use std::sync::mpsc;
 
 use crash::disk::SimDisk;
 use crash::platter::Image;
-use openraft::testing::{StoreBuilder, Suite};
+use openraft::testing::log::{StoreBuilder, Suite};
 use tempfile::TempDir;
-use trunkline_agent_state::raft::types::{Entry, LogId, Proposed, StorageError, TypeConfig, Vote};
+use trunkline_agent_state::raft::types::{Entry, LeaderId, LogId, Proposed, StorageError, TypeConfig, Vote};
 use trunkline_agent_state::store::disk::Disk;
 use trunkline_agent_state::store::wal::frame::{self, Place, Record};
 use trunkline_agent_state::store::wal::memory::Memory;
@@ -30,11 +30,11 @@ impl StoreBuilder<TypeConfig, Wal, MachineStore, TempDir> for Builder {
 
 #[test]
 fn the_store_passes_openraft_s_own_suite() {
-    Suite::test_all(Builder).unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(Suite::test_all(Builder)).unwrap();
 }
 
 fn log_id(index: u64) -> LogId {
-    LogId::new(openraft::CommittedLeaderId::new(1, 1), index)
+    LogId::new(LeaderId { term: 1, node_id: 1 }, index)
 }
 
 fn entry(index: u64, len: usize) -> Record {

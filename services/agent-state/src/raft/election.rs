@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::Instant;
 
 use super::Consensus;
@@ -87,7 +88,7 @@ impl Consensus {
             let permitted = self.clocks.trust().permits().is_ok();
             let (state, deserted, voting) = {
                 let metrics = self.raft.metrics();
-                let metrics = metrics.borrow();
+                let metrics = metrics.borrow_watched();
                 let voting = metrics.membership_config.voter_ids().any(|id| id == self.node_id);
                 (metrics.state, self.quorum.silent(&metrics), voting)
             };
@@ -112,7 +113,7 @@ impl Consensus {
             }
             if self.wanted(&mut asker).await && self.clocks.trust().permits().is_ok() {
                 tracing::info!(silent_ms = self.pulse.silent().as_millis(), "stands for election");
-                if self.raft.trigger().elect().await.is_err() {
+                if self.raft.trigger().elect(false).await.is_err() {
                     // It has stopped, which others notice.
                     return std::future::pending().await;
                 }
@@ -136,8 +137,8 @@ impl Consensus {
     /// Waits until somebody leads, for no longer than an election takes.
     async fn outcome(&self) {
         let mut metrics = self.raft.metrics();
-        let term = metrics.borrow().current_term;
-        let led = metrics.wait_for(|it| it.current_leader.is_some() && it.current_term > term);
+        let term = metrics.borrow_watched().current_term;
+        let led = metrics.wait_until(|it| it.current_leader.is_some() && it.current_term > term);
         let _ = tokio::time::timeout(OUTCOME_TIME_MIN + self.timing.chance(), led).await;
     }
 
@@ -153,7 +154,7 @@ impl Consensus {
 
     /// For how long this replica has heard of no leader. One that leads hears itself, unless it has gone silent.
     pub(super) fn silent(&self) -> Duration {
-        match self.raft.metrics().borrow().state {
+        match self.raft.metrics().borrow_watched().state {
             ServerState::Leader if self.speaks.load(Ordering::Relaxed) => Duration::ZERO,
             ServerState::Leader => Duration::MAX,
             _ => self.pulse.silent(),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{BasicNode, ChangeMembers};
 use tokio::sync::MutexGuard;
@@ -127,7 +128,7 @@ impl Consensus {
     /// The members as of the end of the log, by id.
     pub fn members(&self) -> Vec<Member> {
         let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
         let voters: BTreeSet<u64> = membership.voter_ids().collect();
         let member = |(node_id, node): (&u64, &BasicNode)| Member {
@@ -268,7 +269,7 @@ impl Consensus {
     /// Whether the last change is between the two sets of voters, both of which decide until it ends.
     fn half_changed(&self) -> bool {
         let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         metrics.membership_config.membership().get_joint_config().len() > 1
     }
 
@@ -299,7 +300,10 @@ impl Consensus {
         let changed = tokio::spawn(async move { raft.change_membership(change, false).await });
         match tokio::time::timeout(CHANGE_TIME_MAX, changed).await {
             Ok(Ok(Ok(_))) => Ok(()),
-            Ok(Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))))) => {
+            // It was given up by another leader, or was taken on by it: to ask there finds out.
+            Ok(Ok(Err(RaftError::APIError(
+                ClientWriteError::ForwardToLeader(forward) | ClientWriteError::LogEntryDiscarded(forward),
+            )))) => {
                 let leader = forward.leader_node.map(|node| node.addr).unwrap_or_default();
                 Err(ChangeError::NotLeader { leader })
             }
@@ -307,6 +311,9 @@ impl Consensus {
                 openraft::error::ChangeMembershipError::InProgress(_) => Err(ChangeError::UnderWay),
                 error => Err(ChangeError::Refused(error.to_string())),
             },
+            Ok(Ok(Err(RaftError::APIError(ClientWriteError::PreconditionFailed(error))))) => {
+                Err(ChangeError::Refused(error.to_string()))
+            }
             Ok(Ok(Err(RaftError::Fatal(error)))) => Err(ChangeError::Refused(error.to_string())),
             Ok(Err(error)) => Err(ChangeError::Refused(error.to_string())),
             Err(_) => Err(ChangeError::TimedOut),
@@ -316,14 +323,14 @@ impl Consensus {
     /// Who votes, by id.
     pub(super) fn voters(&self) -> BTreeSet<u64> {
         let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         metrics.membership_config.membership().voter_ids().collect()
     }
 
     /// How many entries of this leader's log a member lacks, as far as is known here.
     fn behind_count(&self, node_id: u64) -> u64 {
         let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         let has = metrics.replication.as_ref().and_then(|them| them.get(&node_id).copied().flatten());
         // Entries are counted from zero.
         let end = |index: Option<u64>| index.map_or(0, |index| index + 1);
@@ -349,7 +356,7 @@ impl Consensus {
     /// Whether a member has confirmed any part of the log to this leader.
     fn heard_of(&self, node_id: u64) -> bool {
         let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         metrics.replication.as_ref().is_some_and(|them| them.get(&node_id).is_some_and(Option::is_some))
     }
 

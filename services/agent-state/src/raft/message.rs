@@ -1,13 +1,30 @@
 //! openraft's messages as bytes: small parts as JSON, entries and snapshot chunks as they are on disk.
 
-use openraft::raft::{AppendEntriesRequest, InstallSnapshotRequest};
+use openraft::raft::AppendEntriesRequest;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use super::types::{Entry, TypeConfig, to_json};
+use super::types::{Entry, SnapshotMeta, TypeConfig, Vote, to_json};
 use crate::store::codec::{self, CodecError, Input, Wire};
 
 /// The form of messages. Replicas of two versions speak to each other, so it has nothing to do with that of what is stored.
 const FORM: u8 = 1;
+
+/// A part of a snapshot. openraft 0.10 leaves the parts to its users; these are those of 0.9, so that replicas on both
+/// understand each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// The leader's.
+    pub vote: Vote,
+    /// What the snapshot is of.
+    pub meta: SnapshotMeta,
+    /// Where in the state's bytes it begins.
+    pub offset: u64,
+    /// The bytes.
+    pub data: Vec<u8>,
+    /// Whether it is the last.
+    pub done: bool,
+}
 
 /// Why a message cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +58,10 @@ pub fn read_append(bytes: &[u8]) -> Result<AppendEntriesRequest<TypeConfig>, Mes
 }
 
 /// A chunk of a snapshot.
-pub fn install(mut request: InstallSnapshotRequest<TypeConfig>) -> Vec<u8> {
-    let data = std::mem::take(&mut request.data);
+pub fn install(mut chunk: Chunk) -> Vec<u8> {
+    let data = std::mem::take(&mut chunk.data);
     let mut out = vec![FORM];
-    codec::put_bytes(&to_json(&request), &mut out);
+    codec::put_bytes(&to_json(&chunk), &mut out);
     out.extend_from_slice(&data);
     out
 }
@@ -53,11 +70,11 @@ pub fn install(mut request: InstallSnapshotRequest<TypeConfig>) -> Vec<u8> {
 ///
 /// # Errors
 /// When it is malformed or of another version.
-pub fn read_install(bytes: &[u8]) -> Result<InstallSnapshotRequest<TypeConfig>, MessageError> {
+pub fn read_install(bytes: &[u8]) -> Result<Chunk, MessageError> {
     let mut rest = bytes;
-    let mut request: InstallSnapshotRequest<TypeConfig> = head(&mut rest)?;
-    request.data = rest.to_vec();
-    Ok(request)
+    let mut chunk: Chunk = head(&mut rest)?;
+    chunk.data = rest.to_vec();
+    Ok(chunk)
 }
 
 fn head<T: DeserializeOwned>(rest: &mut &[u8]) -> Result<T, MessageError> {

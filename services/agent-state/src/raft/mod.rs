@@ -11,6 +11,7 @@ mod message;
 mod network;
 mod propose;
 mod quorum;
+mod receive;
 mod server;
 mod transfer;
 pub mod types;
@@ -20,8 +21,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use openraft::{BasicNode, ServerState, SnapshotPolicy};
-use tokio::sync::{Mutex, watch};
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{BasicNode, ReadPolicy, ServerState, SnapshotPolicy};
+use tokio::sync::Mutex;
 use trunkline_domain::agent_state::Reply;
 use trunkline_domain::vocabulary::Timestamp;
 use trunkline_proto::agent_state::v1 as api;
@@ -35,9 +37,10 @@ pub use self::network::cause;
 pub use self::propose::ProposeError;
 use self::propose::{Proposer, Turn};
 use self::quorum::Quorum;
+use self::receive::Receiver;
 pub use self::server::Server;
 pub use self::transfer::{HandedOver, TakeOverError};
-use self::types::Raft;
+use self::types::{MetricsReceiver, Raft, TypeConfig};
 use crate::clocks::Clocks;
 use crate::config::Config;
 use crate::store::wal::Wal;
@@ -51,7 +54,7 @@ pub enum ConsensusError {
     Config(#[from] openraft::ConfigError),
     /// It stopped, or could not start.
     #[error("raft replica failed")]
-    Fatal(#[from] openraft::error::Fatal<u64>),
+    Fatal(#[from] openraft::error::Fatal<TypeConfig>),
     /// The cluster could not be formed.
     #[error("could not form the cluster: {0}")]
     Form(String),
@@ -106,6 +109,7 @@ pub struct Consensus {
     proposer: Proposer,
     clocks: Clocks,
     reach: Reach,
+    receiver: Receiver,
     quorum: Quorum,
     pulse: Pulse,
     timing: Timing,
@@ -141,6 +145,10 @@ impl Consensus {
             max_in_snapshot_log_to_keep: config.log_keep,
             enable_elect: false,
             enable_heartbeat: false,
+            // What is in the log goes to the followers at once, while it is being made durable here.
+            broadcast_submitted_on_append: Some(true),
+            // As often as in 0.9: a voter that comes back is not kept waiting.
+            backoff: "200ms 200ms 200ms".to_owned(),
             ..openraft::Config::default()
         };
         let raft_config = Arc::new(raft_config.validate()?);
@@ -162,6 +170,7 @@ impl Consensus {
             proposer,
             clocks,
             reach,
+            receiver: Receiver::default(),
             quorum,
             pulse: Pulse::new(),
             timing: Timing::of(config),
@@ -173,7 +182,7 @@ impl Consensus {
         };
         if consensus.alone() {
             // Nobody else can vote: no need to wait for a time-out.
-            consensus.raft.trigger().elect().await?;
+            consensus.raft.trigger().elect(false).await?;
         }
         Ok(consensus)
     }
@@ -232,7 +241,7 @@ impl Consensus {
     /// Where the other voters answer; `None` while this replica belongs to no cluster.
     pub fn others(&self) -> Option<Vec<String>> {
         let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
         let mut voters = membership.voter_ids().peekable();
         voters.peek()?;
@@ -286,16 +295,18 @@ impl Consensus {
     /// # Errors
     /// When this replica does not lead or no quorum confirms that it does.
     pub async fn linearizable(&self) -> Result<(), ProposeError> {
-        use openraft::error::{CheckIsLeaderError, RaftError};
+        use openraft::error::{LinearizableReadError, RaftError};
         // The question to the others would make them follow on.
         self.stamp()?;
-        match self.raft.ensure_linearizable().await {
+        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
             Ok(_) => Ok(()),
-            Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward))) => {
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 let leader = forward.leader_node.map(|node| node.addr).unwrap_or_default();
                 Err(self.as_of_now(ProposeError::NotLeader { leader }))
             }
-            Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => Err(ProposeError::NoQuorum),
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                Err(ProposeError::NoQuorum)
+            }
             Err(RaftError::Fatal(error)) => Err(ProposeError::Stopped(error.to_string())),
         }
     }
@@ -303,7 +314,7 @@ impl Consensus {
     /// Where this replica stands now.
     pub fn standing(&self) -> Standing {
         let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         let leader_id = metrics.current_leader.filter(|id| *id == self.node_id || !self.lost());
         let leader = match (&metrics.running_state, leader_id) {
             (Err(fatal), _) => Leader::Stopped(fatal.to_string()),
@@ -372,13 +383,13 @@ impl Consensus {
 
     fn alone(&self) -> bool {
         let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         metrics.membership_config.voter_ids().eq([self.node_id])
     }
 }
 
 /// Tells when something about a replica has changed.
-pub struct Changes(watch::Receiver<openraft::RaftMetrics<u64, BasicNode>>);
+pub struct Changes(MetricsReceiver);
 
 impl Changes {
     /// Resolves at the next change, and says whether there can be another. Cancel-safe.

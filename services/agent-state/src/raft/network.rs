@@ -10,13 +10,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use openraft::BasicNode;
-use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
-use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
+use openraft::{BasicNode, OptionalSend};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tonic::transport::Channel;
@@ -25,11 +24,13 @@ use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::raft_service_client::RaftServiceClient;
 use trunkline_runtime::grpc;
 
-use super::message;
-use super::types::TypeConfig;
+use super::message::{self, Chunk};
+use super::types::{Snapshot, SnapshotData, SnapshotMeta, TypeConfig, Vote};
 
 /// The largest message between replicas, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 32 << 20;
+/// Bytes of a snapshot in one message, unless openraft says otherwise.
+const CHUNK_BYTES: usize = 1 << 20;
 /// The shortest deadline of a message: openraft's heartbeat deadline is too tight for a busy machine of two cores.
 const DEADLINE_MIN: Duration = Duration::from_millis(500);
 /// A connection on which nobody has answered for so long is made anew.
@@ -83,15 +84,12 @@ pub fn client(address: &str) -> RaftServiceClient<Channel> {
 
 impl Peer {
     /// The answer's payload, if it came in time and from the replica it was asked of.
-    fn answer<T, E>(
+    fn answer<T>(
         &self,
         waits: Waits,
         answered: Result<Response<T>, Status>,
         parts: impl Fn(T) -> (u64, Vec<u8>),
-    ) -> Result<Vec<u8>, RPCError<u64, BasicNode, E>>
-    where
-        E: std::error::Error,
-    {
+    ) -> Result<Vec<u8>, RPCError<TypeConfig>> {
         let answered = answered.and_then(|response| match parts(response.into_inner()) {
             (node_id, payload) if node_id == self.target => Ok(payload),
             (node_id, _) => {
@@ -102,14 +100,55 @@ impl Peer {
         answered.map_err(|status| RPCError::Unreachable(Unreachable::new(&status)))
     }
 
-    fn result<T, E>(&self, payload: &[u8]) -> Result<T, RPCError<u64, BasicNode, E>>
-    where
-        T: DeserializeOwned,
-        E: std::error::Error + DeserializeOwned,
-    {
-        let result: Result<T, E> =
+    /// What a payload says. A replica that has stopped for good counts as one that does not answer.
+    fn result<T: DeserializeOwned>(&self, payload: &[u8]) -> Result<T, RPCError<TypeConfig>> {
+        let result: Result<T, serde_json::Value> =
             serde_json::from_slice(payload).map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
-        result.map_err(|error| RPCError::RemoteError(RemoteError::new(self.target, error)))
+        result.map_err(|error| {
+            let reason = format!("replica {} answered {error}", self.target);
+            RPCError::Unreachable(Unreachable::from_string(reason))
+        })
+    }
+
+    async fn send_chunk(
+        &mut self,
+        chunk: Chunk,
+        option: &RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let message = api::InstallSnapshotRequest {
+            cluster: self.cluster.clone(),
+            source_node_id: self.source,
+            target_node_id: self.target,
+            payload: message::install(chunk).into(),
+        };
+        let waits = self.reach.ask(&self.address);
+        let answered = self.client.install_snapshot(timed(message, option)).await;
+        let payload = self.answer(waits, answered, |it| (it.node_id, it.payload.into()))?;
+        self.result(&payload)
+    }
+
+    /// Sends all parts of a snapshot, one after the other.
+    async fn send_chunks(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        option: &RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let (meta, state) = SnapshotMeta::of(snapshot);
+        let size = option.snapshot_chunk_size().unwrap_or(CHUNK_BYTES).max(1);
+        let mut offset = 0;
+        loop {
+            let end = state.len().min(offset + size);
+            let done = end == state.len();
+            let data = state[offset..end].to_vec();
+            let chunk = Chunk { vote, meta: meta.clone(), offset: offset as u64, data, done };
+            let answer = self.send_chunk(chunk, option).await?;
+            // Whoever stands in a higher term takes none of it.
+            if done || answer.vote > vote {
+                return Ok(answer);
+            }
+            offset = end;
+        }
     }
 }
 
@@ -119,12 +158,14 @@ fn timed<T>(message: T, option: &RPCOption) -> Request<T> {
     request
 }
 
-impl RaftNetwork<TypeConfig> for Peer {
+impl RaftNetworkV2<TypeConfig> for Peer {
+    type SnapshotData = SnapshotData;
+
     async fn append_entries(
         &mut self,
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
-    ) -> Result<AppendEntriesResponse<u64>, RPCError<u64, BasicNode, RaftError<u64>>> {
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let message = api::AppendRequest {
             cluster: self.cluster.clone(),
             source_node_id: self.source,
@@ -137,29 +178,11 @@ impl RaftNetwork<TypeConfig> for Peer {
         self.result(&payload)
     }
 
-    async fn install_snapshot(
-        &mut self,
-        rpc: InstallSnapshotRequest<TypeConfig>,
-        option: RPCOption,
-    ) -> Result<InstallSnapshotResponse<u64>, RPCError<u64, BasicNode, RaftError<u64, InstallSnapshotError>>>
-    {
-        let message = api::InstallSnapshotRequest {
-            cluster: self.cluster.clone(),
-            source_node_id: self.source,
-            target_node_id: self.target,
-            payload: message::install(rpc).into(),
-        };
-        let waits = self.reach.ask(&self.address);
-        let answered = self.client.install_snapshot(timed(message, &option)).await;
-        let payload = self.answer(waits, answered, |it| (it.node_id, it.payload.into()))?;
-        self.result(&payload)
-    }
-
     async fn vote(
         &mut self,
-        rpc: VoteRequest<u64>,
+        rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
-    ) -> Result<VoteResponse<u64>, RPCError<u64, BasicNode, RaftError<u64>>> {
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         let message = api::VoteRequest {
             cluster: self.cluster.clone(),
             source_node_id: self.source,
@@ -170,6 +193,21 @@ impl RaftNetwork<TypeConfig> for Peer {
         let answered = self.client.vote(timed(message, &option)).await;
         let payload = self.answer(waits, answered, |it| (it.node_id, it.payload.into()))?;
         self.result(&payload)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let sent = self.send_chunks(vote, snapshot, &option);
+        tokio::select! {
+            biased;
+            closed = cancel => Err(closed.into()),
+            sent = sent => Ok(sent?),
+        }
     }
 }
 

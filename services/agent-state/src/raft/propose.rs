@@ -1,18 +1,19 @@
 //! Group commit: the commands that wait while an entry is being made durable are the next entry.
 //!
-//! openraft 0.9 waits for the disk once an entry, so many commands must share one.
+//! A write to disk and a round trip cost the same for one command and for many.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use openraft::error::{ClientWriteError, RaftError};
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::error::{ClientWriteError, ForwardReason, RaftError};
 use prost::Message;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use trunkline_domain::agent_state::{Reply, WISH_COUNT_MAX};
 use trunkline_proto::agent_state::v1 as api;
 
 use super::quorum::Quorum;
-use super::types::{Applied, Proposed, Raft};
+use super::types::{Applied, Proposed, Raft, TypeConfig};
 use crate::clocks::ClockError;
 
 /// Commands that may wait; the next is refused.
@@ -48,6 +49,14 @@ pub enum ProposeError {
     #[error("this replica has stopped: {0}")]
     Stopped(String),
 }
+
+/// How often it is looked whether a majority answers while an entry is under way.
+const QUORUM_LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often a leader without a lease tries again.
+const LEASE_LOOK_EVERY: Duration = Duration::from_millis(2);
+
+type Written = openraft::raft::ClientWriteResponse<TypeConfig>;
+type Refused = ClientWriteError<TypeConfig>;
 
 /// How long a rider waits for an entry to be taken along in.
 const RIDE_WAIT_MAX: Duration = Duration::from_millis(50);
@@ -217,12 +226,12 @@ impl Writer {
     }
 
     async fn write(&self, entry: Proposed) -> Result<(u64, Applied), ProposeError> {
-        if self.quorum.silent(&self.raft.metrics().borrow()) {
+        if self.quorum.silent(&self.raft.metrics().borrow_watched()) {
             return Err(ProposeError::NoQuorum);
         }
         let written = tokio::select! {
             biased;
-            written = self.raft.client_write(entry) => written,
+            written = self.write_leased(entry) => written,
             () = self.in_vain() => return Err(ProposeError::TimedOut),
         };
         match written {
@@ -231,10 +240,28 @@ impl Writer {
                 let leader = forward.leader_node.map(|node| node.addr).unwrap_or_default();
                 Err(ProposeError::NotLeader { leader })
             }
-            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
-                Err(ProposeError::Stopped(error.to_string()))
-            }
+            // Another leader may have it, or not.
+            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => Err(ProposeError::TimedOut),
+            Err(RaftError::APIError(
+                error
+                @ (ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_)),
+            )) => Err(ProposeError::Stopped(error.to_string())),
             Err(RaftError::Fatal(error)) => Err(ProposeError::Stopped(error.to_string())),
+        }
+    }
+
+    /// Writes an entry. openraft 0.10 takes none while no majority has answered its leader within the lease, which is also
+    /// so in the first moments of a leader; that is waited for, and nothing was taken meanwhile.
+    async fn write_leased(&self, entry: Proposed) -> Result<Written, RaftError<TypeConfig, Refused>> {
+        loop {
+            match self.raft.client_write(entry.clone()).await {
+                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))
+                    if forward.reason == ForwardReason::LeaseExpired =>
+                {
+                    tokio::time::sleep(LEASE_LOOK_EVERY).await;
+                }
+                written => return written,
+            }
         }
     }
 
@@ -242,7 +269,8 @@ impl Writer {
     async fn in_vain(&self) {
         let mut metrics = self.raft.metrics();
         let silent = async {
-            while metrics.changed().await.is_ok() {
+            // Also without a change: silence is none.
+            while !matches!(tokio::time::timeout(QUORUM_LOOK_EVERY, metrics.changed()).await, Ok(Err(_))) {
                 if self.quorum.silent(&metrics.borrow_and_update()) {
                     return;
                 }

@@ -1,12 +1,12 @@
 //! Whether a majority still answers this leader.
 //!
-//! A leader that reaches no majority leads on in openraft 0.9 and never steps down, so each command would wait for its
-//! whole time. Here is what says so at once.
+//! A leader that reaches no majority leads on in openraft and never steps down, so each command would wait for its whole
+//! time. Here is what says so at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use openraft::ServerState;
+use openraft::{Instant as _, ServerState};
 use tokio::time::Instant;
 
 use super::types::Metrics;
@@ -36,9 +36,14 @@ impl Quorum {
             *unheard = None;
             return false;
         }
-        if let Some(silent_ms) = metrics.millis_since_quorum_ack {
+        // The only voter is a majority.
+        if metrics.membership_config.voter_ids().eq([metrics.id]) {
             *unheard = None;
-            return Duration::from_millis(silent_ms) > self.silent_max;
+            return false;
+        }
+        if let Some(acknowledged) = metrics.last_quorum_acked {
+            *unheard = None;
+            return acknowledged.elapsed() > self.silent_max;
         }
         let term = metrics.current_term;
         let (_, since) = unheard.take_if(|(of, _)| *of == term).unwrap_or((term, now));
@@ -49,21 +54,26 @@ impl Quorum {
 
 #[cfg(test)]
 mod tests {
+    use openraft::TokioInstant;
+    use openraft::metrics::SerdeInstant;
+
     use super::*;
 
     #[test]
     fn a_majority_is_silent_when_it_answered_long_ago_or_never() {
         let quorum = Quorum::new(Duration::from_secs(1));
-        let metrics = |state, term, answered| {
+        let metrics = |state, term, answered_ms: Option<u64>| {
+            let ago = |ms| SerdeInstant::new(TokioInstant::now() - Duration::from_millis(ms));
             let mut metrics = Metrics::new_initial(7);
-            (metrics.state, metrics.current_term, metrics.millis_since_quorum_ack) = (state, term, answered);
+            (metrics.state, metrics.current_term) = (state, term);
+            metrics.last_quorum_acked = answered_ms.map(ago);
             metrics
         };
         let leads = |term, answered| metrics(ServerState::Leader, term, answered);
         let mut now = Instant::now();
         for (after_ms, metrics, silent) in [
             (0, leads(1, Some(0)), false),
-            (0, leads(1, Some(1_000)), false),
+            (0, leads(1, Some(500)), false),
             (0, leads(1, Some(1_001)), true),
             (0, metrics(ServerState::Follower, 1, None), false),
             (0, leads(2, None), false),

@@ -70,9 +70,9 @@ impl RaftService for Server {
     ) -> Result<Response<api::InstallSnapshotResponse>, Status> {
         let request = request.into_inner();
         self.meant_for_us(&request.cluster, request.target_node_id)?;
-        let rpc = message::read_install(&request.payload).map_err(|error| malformed(&error))?;
-        let vote = rpc.vote;
-        let answer = self.0.raft.install_snapshot(rpc).await;
+        let chunk = message::read_install(&request.payload).map_err(|error| malformed(&error))?;
+        let vote = chunk.vote;
+        let answer = self.0.receiver.take(&self.0.raft, chunk).await?;
         if matches!(&answer, Ok(answer) if answer.vote == vote) {
             self.0.pulse.beat();
         }

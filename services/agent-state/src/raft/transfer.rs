@@ -1,13 +1,14 @@
 //! The leadership handed over to another voter, without the pause of an election.
 //!
-//! openraft 0.9 has no such thing. Its voters refuse every candidate for as long as they heard of their leader a moment
-//! ago, so an election alone would wait for that to pass. The leader's leave is what ends it (Ongaro's dissertation,
-//! §3.10 and §4.2.3):
+//! openraft's voters refuse every candidate for as long as they heard of their leader a moment ago, so an election alone
+//! would wait for that to pass. The leader's leave is what ends it (Ongaro's dissertation, §3.10 and §4.2.3):
 //!
 //! 1. The leader takes no commands, and has none under way. It asks a voter that has all of its log to take over.
-//! 2. That voter tells all others, the leader included, of its coming term, as an append that fits no log: whoever takes in
-//!    a higher term follows the old leader no more, and the log of none is touched.
-//! 3. It stands for election in that term, and is elected by the usual rules: who has more of the log refuses.
+//! 2. That voter waits until its log is durable, and stands for election with the leader's leave in its request.
+//! 3. It is elected by the usual rules: who has more of the log refuses.
+//!
+//! openraft's own `trigger().transfer_leader()` is not used: its leader takes nothing any more once it has asked, whether or
+//! not anybody takes over.
 //!
 //! What is absent: a way for a voter to become leader without a majority's votes, and any step that the loss of a message
 //! makes wrong. The worst is an election as if the leader had died, without the wait for its lease.
@@ -15,27 +16,23 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
-use openraft::{CommittedLeaderId, ServerState};
-use tokio::task::JoinSet;
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::raft::TransferLeaderRequest;
 use tokio::time::Instant;
 use tonic::{Request, Status};
 use trunkline_proto::agent_state::v1 as api;
 
 use super::members::ChangeError;
-use super::types::{LogId, TypeConfig, Vote};
-use super::{Consensus, Leader, message, network};
+use super::types::Vote;
+use super::{Consensus, Leader, network};
 
 /// How long all of it may take: shorter than an election, which it is to be better than.
 const HAND_OVER_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long it may take with finding out who could lead, before this replica stops.
 const LEAVE_TIME_MAX: Duration = Duration::from_millis(1_500);
-/// How long the voter that is asked may take to answer: it waits for the others.
+/// How long the voter that is asked may take to answer: it waits for its disk.
 const TAKE_OVER_TIME_MAX: Duration = Duration::from_millis(500);
-/// How long that voter waits for the others to take in its term. Who answers later may refuse it the vote.
-const TELL_TIME_MAX: Duration = Duration::from_millis(200);
-/// An index no log reaches.
-const BEYOND: u64 = u64::MAX / 2;
 
 /// Who leads after a hand-over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +47,7 @@ pub struct HandedOver {
     pub paused: Duration,
 }
 
-/// Why a voter does not take over. Nothing was done, but for [`TakeOverError::Unheard`].
+/// Why a voter does not take over. Nothing was done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TakeOverError {
     /// Its clock.
@@ -68,9 +65,9 @@ pub enum TakeOverError {
     /// It stops.
     #[error("it is about to stop")]
     Leaving,
-    /// Too few took in its term.
-    #[error("too few voters answer it")]
-    Unheard,
+    /// Its disk is slow, or the term has passed.
+    #[error("it could not stand: {0}")]
+    Refused(String),
     /// It has stopped for good.
     #[error("it has stopped")]
     Stopped,
@@ -132,7 +129,7 @@ impl Consensus {
                 continue;
             }
             if self.wait_for(until, |it| it.follows_in_later_term(term)).await {
-                let leader = self.raft.metrics().borrow().current_leader.unwrap_or(node_id);
+                let leader = self.raft.metrics().borrow_watched().current_leader.unwrap_or(node_id);
                 let member = self.members().into_iter().find(|it| it.node_id == leader);
                 let address = member.map_or(address, |it| it.address);
                 let paused = begun.elapsed();
@@ -170,7 +167,7 @@ impl Consensus {
         let members = members.filter(|it| answering.contains(&it.node_id) && wanted(it.node_id));
         let mut successors: Vec<_> = members.map(|it| (it.node_id, it.address)).collect();
         let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         let has = |node_id: u64| metrics.replication.as_ref().and_then(|them| *them.get(&node_id)?);
         successors.sort_by_key(|(node_id, _)| std::cmp::Reverse(has(*node_id)));
         Ok(successors)
@@ -211,7 +208,7 @@ impl Consensus {
         }
         {
             let metrics = self.raft.metrics();
-            let metrics = metrics.borrow();
+            let metrics = metrics.borrow_watched();
             if metrics.current_term != term || metrics.current_leader != Some(leader) {
                 return Err(TakeOverError::OtherLeader(leader, term));
             }
@@ -223,47 +220,25 @@ impl Consensus {
             }
         }
         tracing::info!(leader, term, "takes over from the leader");
-        if !self.tell_of(term + 1).await {
-            return Err(TakeOverError::Unheard);
+        let last = self.wal.memory().last_log_id();
+        let leave = TransferLeaderRequest::new(Vote::new_committed(term, leader), self.node_id, last);
+        match self.raft.handle_transfer_leader(leave).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(TakeOverError::Refused(error.to_string())),
+            Err(_) => Err(TakeOverError::Stopped),
         }
-        self.raft.trigger().elect().await.map_err(|_| TakeOverError::Stopped)
-    }
-
-    /// Tells all other voters that this replica stands in a term; says whether a majority, this replica included, takes it in.
-    async fn tell_of(&self, term: u64) -> bool {
-        let voters = self.voters();
-        let mut told = JoinSet::new();
-        for member in self.members() {
-            if !voters.contains(&member.node_id) || member.node_id == self.node_id {
-                continue;
-            }
-            let mut request = Request::new(api::AppendRequest {
-                cluster: self.cluster.clone(),
-                source_node_id: self.node_id,
-                target_node_id: member.node_id,
-                payload: message::append(term_alone(term, self.node_id)).into(),
-            });
-            request.set_timeout(TELL_TIME_MAX);
-            let mut client = network::client(&member.address);
-            told.spawn(async move { client.append(request).await.is_ok_and(|answer| taken_in(&answer)) });
-        }
-        let (mut heard, until) = (1, Instant::now() + TELL_TIME_MAX);
-        while let Ok(Some(answer)) = tokio::time::timeout_at(until, told.join_next()).await {
-            heard += usize::from(answer.unwrap_or(false));
-        }
-        heard * 2 > voters.len()
     }
 
     fn leads_in(&self, term: u64) -> bool {
         let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         metrics.state == ServerState::Leader && metrics.current_term == term
     }
 
     /// Waits until something is so; says whether it became so in time.
-    async fn wait_for(&self, until: Instant, so: impl Fn(Seen<'_>) -> bool) -> bool {
+    async fn wait_for(&self, until: Instant, so: impl Fn(Seen<'_>) -> bool + Sync) -> bool {
         let mut metrics = self.raft.metrics();
-        let became = metrics.wait_for(|metrics| so(Seen { own: self.node_id, metrics }));
+        let became = metrics.wait_until(|metrics| so(Seen { own: self.node_id, metrics }));
         tokio::time::timeout_at(until, became).await.is_ok_and(|became| became.is_ok())
     }
 }
@@ -284,24 +259,6 @@ impl Seen<'_> {
     fn follows_in_later_term(&self, term: u64) -> bool {
         self.metrics.current_term > term && self.metrics.current_leader.is_some_and(|it| it != self.own)
     }
-}
-
-/// A message that says nothing but that a replica stands in a term. What it claims to follow on is in no log, so that
-/// nothing is appended, and nothing is cut off.
-fn term_alone(term: u64, node_id: u64) -> AppendEntriesRequest<TypeConfig> {
-    AppendEntriesRequest {
-        vote: Vote::new(term, node_id),
-        prev_log_id: Some(LogId::new(CommittedLeaderId::new(term, node_id), BEYOND)),
-        entries: Vec::new(),
-        leader_commit: None,
-    }
-}
-
-/// Whether the answer to [`term_alone`] is that of who took the term in.
-fn taken_in(answer: &tonic::Response<api::AppendResponse>) -> bool {
-    type Answer = Result<AppendEntriesResponse<u64>, openraft::error::RaftError<u64>>;
-    let answer: Result<Answer, _> = serde_json::from_slice(&answer.get_ref().payload);
-    matches!(answer, Ok(Ok(AppendEntriesResponse::Conflict)))
 }
 
 impl From<TakeOverError> for Status {

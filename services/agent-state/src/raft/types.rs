@@ -1,10 +1,10 @@
 //! The types openraft is used with.
 
-use std::io::Cursor;
-
+use openraft::alias;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use trunkline_domain::agent_state::Reply;
 
+use crate::store::MachineStore;
 use crate::store::codec::{self, Wire};
 
 openraft::declare_raft_types!(
@@ -14,37 +14,87 @@ openraft::declare_raft_types!(
         R = Applied,
         NodeId = u64,
         Node = openraft::BasicNode,
-        SnapshotData = Cursor<Vec<u8>>,
 );
 
 /// One replica, as openraft runs it.
-pub type Raft = openraft::Raft<TypeConfig>;
+pub type Raft = openraft::Raft<TypeConfig, MachineStore>;
 /// An entry of the log.
-pub type Entry = openraft::Entry<TypeConfig>;
+pub type Entry = alias::EntryOf<TypeConfig>;
+/// Whose entry it is: term and leader.
+pub type LeaderId = alias::CommittedLeaderIdOf<TypeConfig>;
 /// Term, leader and index of an entry.
-pub type LogId = openraft::LogId<u64>;
+pub type LogId = alias::LogIdOf<TypeConfig>;
 /// Who this replica votes for.
-pub type Vote = openraft::Vote<u64>;
+pub type Vote = alias::VoteOf<TypeConfig>;
 /// Who belongs to the cluster, and since which entry.
-pub type StoredMembership = openraft::StoredMembership<u64, openraft::BasicNode>;
-/// What a snapshot is of.
-pub type SnapshotMeta = openraft::SnapshotMeta<u64, openraft::BasicNode>;
+pub type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
 /// What a replica tells of itself.
-pub type Metrics = openraft::RaftMetrics<u64, openraft::BasicNode>;
+pub type Metrics = openraft::RaftMetrics<TypeConfig>;
+/// Follows [`Metrics`].
+pub type MetricsReceiver = alias::WatchReceiverOf<TypeConfig, Metrics>;
 /// A snapshot.
-pub type Snapshot = openraft::Snapshot<TypeConfig>;
+pub type Snapshot = alias::SnapshotOf<TypeConfig, SnapshotData>;
+/// What a snapshot is of, for openraft.
+pub type BareSnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 /// What openraft is told when the disk fails.
-pub type StorageError = openraft::StorageError<u64>;
-/// The parts of [`StorageError`].
-pub type StorageIOError = openraft::StorageIOError<u64>;
+pub type StorageError = openraft::StorageError<TypeConfig>;
+
+/// What a snapshot is of, as it is on disk and between replicas. openraft 0.10 knows of no id; ours carries the checksum of
+/// the state.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SnapshotMeta {
+    /// The last entry it holds.
+    pub last_log_id: Option<LogId>,
+    /// Who belongs to the cluster, as of that entry.
+    pub last_membership: StoredMembership,
+    /// See [`crate::store::snapshot::id`].
+    pub snapshot_id: String,
+}
+
+/// A snapshot's state as bytes, and the id that goes with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotData {
+    /// See [`crate::store::snapshot::id`].
+    pub snapshot_id: String,
+    /// The state.
+    pub state: Vec<u8>,
+}
+
+impl SnapshotMeta {
+    /// As openraft has it, with the state.
+    pub fn with(self, state: Vec<u8>) -> Snapshot {
+        let Self { last_log_id, last_membership, snapshot_id } = self;
+        let meta = BareSnapshotMeta { last_log_id, last_membership };
+        Snapshot { meta, snapshot: SnapshotData { snapshot_id, state } }
+    }
+
+    /// The opposite of [`SnapshotMeta::with`].
+    pub fn of(snapshot: Snapshot) -> (Self, Vec<u8>) {
+        let Snapshot { meta, snapshot: SnapshotData { snapshot_id, state } } = snapshot;
+        let BareSnapshotMeta { last_log_id, last_membership } = meta;
+        (Self { last_log_id, last_membership, snapshot_id }, state)
+    }
+}
 
 /// An entry's payload: an encoded `trunkline.agent_state.v1.LoggedBatch`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposed(pub Vec<u8>);
 
+impl std::fmt::Display for Proposed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
 /// What applying an entry answered: one reply a command; empty for openraft's own entries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Applied(pub Vec<Reply>);
+
+impl std::fmt::Display for Applied {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} replies", self.0.len())
+    }
+}
 
 /// openraft asks for serde; the answers never leave the process.
 impl Serialize for Applied {
@@ -68,7 +118,7 @@ impl Wire for LogId {
     }
     fn get(input: &mut codec::Input<'_>) -> Result<Self, codec::CodecError> {
         let (term, node_id) = (u64::get(input)?, u64::get(input)?);
-        Ok(LogId::new(openraft::CommittedLeaderId::new(term, node_id), u64::get(input)?))
+        Ok(LogId::new(LeaderId { term, node_id }, u64::get(input)?))
     }
 }
 

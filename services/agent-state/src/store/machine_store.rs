@@ -1,13 +1,14 @@
 //! openraft's state machine: applies entries to the core's machine and keeps the result rebuildable.
 
-use std::io::Cursor;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use openraft::storage::RaftStateMachine;
-use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use futures::{Stream, TryStreamExt};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 use trunkline_domain::agent_state::Machine;
 use trunkline_runtime::error_chain;
@@ -17,11 +18,12 @@ use super::failure::Failure;
 use super::feed::Feed;
 use super::snapshot;
 use super::state_db::{Meta, StateDb};
+use super::wal::Progress;
 use super::{StoreError, rows};
 use crate::door;
 use crate::raft::types::{
-    Applied, Entry, LogId, Proposed, Snapshot, SnapshotMeta, StorageError, StorageIOError, StoredMembership,
-    TypeConfig,
+    Applied, BareSnapshotMeta, Entry, LogId, Proposed, Snapshot, SnapshotData, SnapshotMeta,
+    StoredMembership, TypeConfig,
 };
 
 /// The applied state. Cheap to clone; clones are the same.
@@ -39,6 +41,7 @@ struct Shared {
     snapshots: PathBuf,
     quarantine: PathBuf,
     applied: watch::Sender<u64>,
+    log: Progress,
     failure: Failure,
 }
 
@@ -61,6 +64,7 @@ impl MachineStore {
         disk: SharedDisk,
         snapshots: PathBuf,
         quarantine: PathBuf,
+        log: Progress,
         failure: Failure,
     ) -> Self {
         let (applied, _) = watch::channel(view.last_applied.map_or(0, |log_id| log_id.index));
@@ -76,6 +80,7 @@ impl MachineStore {
             snapshots,
             quarantine,
             applied,
+            log,
             failure,
         }))
     }
@@ -127,9 +132,18 @@ impl MachineStore {
         Ok((meta, bytes))
     }
 
+    /// Applies committed entries whose answers nobody waits for.
+    ///
+    /// # Errors
+    /// When one cannot be read, or the state not be written.
+    pub async fn replay(&mut self, entries: impl IntoIterator<Item = Entry>) -> Result<(), io::Error> {
+        let entries: Vec<_> = entries.into_iter().map(|entry| Ok((entry, None))).collect();
+        self.apply(futures::stream::iter(entries)).await
+    }
+
     /// Keeps an error for whoever ends the process; gives what openraft is told.
-    fn fail(&self, error: StoreError) -> AnyError {
-        let told = AnyError::error(error_chain(&error));
+    fn fail(&self, error: StoreError) -> io::Error {
+        let told = io::Error::other(error_chain(&error));
         self.0.failure.note(error);
         told
     }
@@ -140,83 +154,81 @@ impl MachineStore {
 }
 
 impl RaftStateMachine<TypeConfig> for MachineStore {
+    type SnapshotData = SnapshotData;
     type SnapshotBuilder = MachineStore;
 
-    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
         let view = self.view();
         Ok((view.last_applied, view.membership.clone()))
     }
 
-    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Applied>, StorageError>
+    async fn apply<S>(&mut self, entries: S) -> Result<(), io::Error>
     where
-        I: IntoIterator<Item = Entry> + OptionalSend,
-        I::IntoIter: OptionalSend,
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
-        let mut answers = Vec::new();
-        let mut view = self.view();
-        for entry in entries {
-            let log_id = entry.log_id;
-            let mut replies = Vec::new();
-            match entry.payload {
-                EntryPayload::Blank => {}
-                EntryPayload::Normal(Proposed(batch)) => {
-                    // An entry this program cannot read must stop it: to pass over it would make replicas differ.
-                    let commands = door::commands(&batch).map_err(|source| {
-                        let error = StoreError::Entry { index: log_id.index, source };
-                        StorageIOError::apply(log_id, self.fail(error))
-                    })?;
-                    for command in commands {
-                        replies.push(view.machine.apply(log_id.index, log_id.leader_id.term, command));
+        let entries: Vec<_> = entries.try_collect().await?;
+        let mut answers = Vec::with_capacity(entries.len());
+        let (index, changes, meta) = {
+            let mut view = self.view();
+            for (entry, responder) in entries {
+                let log_id = entry.log_id;
+                let mut replies = Vec::new();
+                match entry.payload {
+                    EntryPayload::Blank => {}
+                    EntryPayload::Normal(Proposed(batch)) => {
+                        // An entry this program cannot read must stop it: to pass over it would make replicas differ.
+                        let commands = door::commands(&batch)
+                            .map_err(|source| self.fail(StoreError::Entry { index: log_id.index, source }))?;
+                        for command in commands {
+                            replies.push(view.machine.apply(log_id.index, log_id.leader_id.term, command));
+                        }
+                    }
+                    EntryPayload::Membership(membership) => {
+                        view.membership = StoredMembership::new(Some(log_id), membership);
                     }
                 }
-                EntryPayload::Membership(membership) => {
-                    view.membership = StoredMembership::new(Some(log_id), membership);
-                }
+                view.last_applied = Some(log_id);
+                answers.extend(responder.map(|responder| (responder, Applied(replies))));
             }
-            view.last_applied = Some(log_id);
-            answers.push(Applied(replies));
-        }
-        let touched = view.machine.take_touched();
-        let index = view.last_applied.map_or(0, |log_id| log_id.index);
-        if touched.roster {
-            view.feed.forget(index);
-        } else {
-            view.feed.note(index, touched.seen.iter().cloned());
-        }
-        let changes = rows::changes(view.machine.state(), &touched);
-        let meta = Meta { last_applied: view.last_applied, membership: view.membership.clone() };
-        self.db()
-            .write(changes, &meta)
-            .map_err(|error| StorageIOError::write_state_machine(self.fail(error)))?;
-        drop(view);
+            let touched = view.machine.take_touched();
+            let index = view.last_applied.map_or(0, |log_id| log_id.index);
+            if touched.roster {
+                view.feed.forget(index);
+            } else {
+                view.feed.note(index, touched.seen.iter().cloned());
+            }
+            let changes = rows::changes(view.machine.state(), &touched);
+            (index, changes, Meta { last_applied: view.last_applied, membership: view.membership.clone() })
+        };
         self.0.applied.send_replace(index);
-        Ok(answers)
+        // A majority has the entries on disk, so they stay, whatever happens here.
+        for (responder, answer) in answers {
+            responder.send(answer);
+        }
+        // This replica's disk may have them later than the majority, and a state that knows more than the log is taken for
+        // one whose log was lost.
+        self.0.log.caught_up().await.map_err(|error| io::Error::other(error_chain(&*error)))?;
+        self.db().write(changes, &meta).map_err(|error| self.fail(error))
     }
 
     async fn get_snapshot_builder(&mut self) -> MachineStore {
         self.clone()
     }
 
-    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, StorageError> {
-        Ok(Box::new(Cursor::new(Vec::new())))
-    }
-
     async fn install_snapshot(
         &mut self,
-        meta: &SnapshotMeta,
-        snapshot: Box<Cursor<Vec<u8>>>,
-    ) -> Result<(), StorageError> {
-        let failed =
-            |error: StoreError| StorageIOError::write_snapshot(Some(meta.signature()), self.fail(error));
-        let bytes = snapshot.into_inner();
-        if !snapshot::fits(meta, &bytes) {
-            return Err(failed(StoreError::SnapshotChanged { snapshot_id: meta.snapshot_id.clone() }).into());
+        meta: &BareSnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
+        let (meta, bytes) = SnapshotMeta::of(Snapshot { meta: meta.clone(), snapshot });
+        if !snapshot::fits(&meta, &bytes) {
+            return Err(self.fail(StoreError::SnapshotChanged { snapshot_id: meta.snapshot_id }));
         }
-        let state = snapshot::decode_state(&bytes).map_err(|error| failed(error.into()))?;
-        snapshot::write(&*self.0.disk, &self.0.snapshots, meta, &bytes).map_err(failed)?;
-        let stored = Meta { last_applied: meta.last_log_id, membership: meta.last_membership.clone() };
+        let state = snapshot::decode_state(&bytes).map_err(|error| self.fail(error.into()))?;
+        snapshot::write(&*self.0.disk, &self.0.snapshots, &meta, &bytes).map_err(|error| self.fail(error))?;
+        let stored = Meta { last_applied: meta.last_log_id, membership: meta.last_membership };
         let mut view = self.view();
-        self.db().replace(&state, &stored).map_err(failed)?;
+        self.db().replace(&state, &stored).map_err(|error| self.fail(error))?;
         view.machine = Machine::from_state(state);
         view.last_applied = stored.last_applied;
         view.membership = stored.membership;
@@ -227,21 +239,20 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
         Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
         let found = snapshot::newest(&*self.0.disk, &self.0.snapshots, &self.0.quarantine)
-            .map_err(|error| StorageIOError::read_snapshot(None, self.fail(error)))?;
-        Ok(found.map(|(meta, state)| Snapshot { meta, snapshot: Box::new(Cursor::new(state)) }))
+            .map_err(|error| self.fail(error))?;
+        Ok(found.map(|(meta, state)| meta.with(state)))
     }
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for MachineStore {
-    async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let store = self.clone();
         let built = tokio::task::spawn_blocking(move || store.write_snapshot()).await;
-        let failed = |error: AnyError| StorageIOError::write_snapshot(None, error);
-        let (meta, state) = built
-            .map_err(|error| failed(AnyError::new(&error)))?
-            .map_err(|error| failed(self.fail(error)))?;
-        Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(state)) })
+        let (meta, state) = built.map_err(io::Error::other)?.map_err(|error| self.fail(error))?;
+        Ok(meta.with(state))
     }
 }

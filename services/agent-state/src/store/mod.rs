@@ -219,7 +219,8 @@ impl Store {
             feed: Feed::beginning_at(meta.last_applied.map_or(0, |log_id| log_id.index)),
         };
         let failure = wal.failure().clone();
-        let machine = MachineStore::new(view, db, disk, snapshots, dir.to_owned(), failure.clone());
+        let log = wal.progress().clone();
+        let machine = MachineStore::new(view, db, disk, snapshots, dir.to_owned(), log, failure.clone());
         if snapshot_at < purged {
             // The snapshot that allowed the purge is gone; the state is whole, so there is one again before anybody asks.
             machine.write_snapshot()?;

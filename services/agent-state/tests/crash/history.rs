@@ -1,11 +1,10 @@
 //! A replica that does at random what openraft asks of one, on a disk whose every step is a crash point.
 
-use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
 use openraft::storage::RaftStateMachine;
-use openraft::{CommittedLeaderId, EntryPayload, RaftSnapshotBuilder};
+use openraft::{EntryPayload, RaftSnapshotBuilder};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use trunkline_agent_state::raft::types::{Entry, LogId, Proposed, SnapshotMeta, Vote};
@@ -195,7 +194,7 @@ impl History {
     }
 
     fn vote_now(&self) -> Vote {
-        self.oracle.memory().head.vote.unwrap_or_default()
+        self.oracle.memory().head.vote.unwrap_or(Vote::new(0, 0))
     }
 
     fn vote(&mut self) {
@@ -211,7 +210,7 @@ impl History {
 
     fn entry(&mut self, index: u64) -> Entry {
         let leader = self.vote_now().leader_id;
-        let log_id = LogId::new(CommittedLeaderId::new(leader.term, leader.node_id), index);
+        let log_id = LogId::new(leader, index);
         if self.dice.chance(10) {
             return Entry { log_id, payload: EntryPayload::Blank };
         }
@@ -285,7 +284,7 @@ impl History {
             return;
         }
         let mut machine = self.store().machine.clone();
-        self.runtime.block_on(machine.apply(entries.clone())).unwrap();
+        self.runtime.block_on(machine.replay(entries.clone())).unwrap();
         entries.iter().for_each(|entry| fold(&mut self.twin, entry));
         self.oracle.states.insert(last, Arc::new(snapshot::encode_state(self.twin.state())));
         self.applied = Some(last);
@@ -332,8 +331,9 @@ impl History {
         self.oracle.states.insert(last, Arc::new(bytes.clone()));
         let snapshot_id = snapshot::id(Some(last), &bytes);
         let meta = SnapshotMeta { last_log_id: Some(last), snapshot_id, last_membership: Default::default() };
+        let snapshot = meta.with(bytes);
         let mut store = self.store().machine.clone();
-        let installed = store.install_snapshot(&meta, Box::new(Cursor::new(bytes)));
+        let installed = store.install_snapshot(&snapshot.meta, snapshot.snapshot);
         if self.runtime.block_on(installed).is_ok() {
             (self.applied, self.snapshot, self.twin) = (Some(last), Some(last), machine);
             self.disk.mark(Mark::Saved(last));

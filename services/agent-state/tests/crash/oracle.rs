@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use openraft::RaftLogReader;
-use openraft::storage::RaftStateMachine;
 use tempfile::TempDir;
 use trunkline_agent_state::raft::types::{LogId, Vote};
 use trunkline_agent_state::store::wal::frame::Record;
@@ -195,7 +194,7 @@ impl Oracle {
             && since <= applied.index
         {
             let entries = store.wal.clone().try_get_log_entries(since..=applied.index).await.unwrap();
-            store.machine.clone().apply(entries).await.unwrap();
+            store.machine.clone().replay(entries).await.unwrap();
             self.state_fits(&store, self.applied)?;
         }
         Ok(())

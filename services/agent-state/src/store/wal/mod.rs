@@ -17,6 +17,7 @@
 
 pub mod frame;
 pub mod memory;
+mod progress;
 mod recover;
 mod writer;
 
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use self::frame::Record;
 use self::memory::Memory;
+pub use self::progress::Progress;
 pub use self::recover::{Recovered, recover};
 use self::writer::{Done, Job, Writer};
 use crate::store::disk::{Disk, RealDisk, SharedDisk, make_durably};
@@ -95,6 +97,7 @@ pub fn begun(disk: &dyn Disk, dir: &Path) -> Result<bool, WalError> {
 pub struct Wal {
     memory: Arc<Mutex<Memory>>,
     jobs: mpsc::Sender<Job>,
+    progress: Progress,
     failure: Failure,
     /// Joined when the last clone is gone, so that a directory can be opened again at once.
     _thread: Arc<WriterThread>,
@@ -136,6 +139,7 @@ impl Wal {
         }
         let memory = recovered.as_ref().map(|it| it.memory.clone()).unwrap_or_default();
         let failure = Failure::default();
+        let progress = Progress::new(failure.clone());
         let writer = Writer::open(disk, dir, segment_bytes, recovered, failure.clone())?;
         let (jobs, queue) = mpsc::channel();
         let handle = std::thread::Builder::new()
@@ -143,12 +147,17 @@ impl Wal {
             .spawn(move || writer.run(&queue))
             .map_err(io_error("start the writer of", dir))?;
         let thread = WriterThread { stop: jobs.clone(), handle: Some(handle) };
-        Ok(Self { memory: Arc::new(Mutex::new(memory)), jobs, failure, _thread: Arc::new(thread) })
+        Ok(Self { memory: Arc::new(Mutex::new(memory)), jobs, progress, failure, _thread: Arc::new(thread) })
     }
 
     /// The first failure. After it nothing is written.
     pub fn failure(&self) -> &Failure {
         &self.failure
+    }
+
+    /// How much of what was taken is durable.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// The log as readers see it.
@@ -171,6 +180,8 @@ impl Wal {
         for record in &records {
             memory.apply(record.clone())?;
         }
+        // Counted while the log is held: in the order in which they are written.
+        let done = if sync { self.progress.count(done) } else { done };
         let _ = self.jobs.send(Job::Write { records, sync, done });
         Ok(())
     }
