@@ -5,7 +5,9 @@ mod common;
 
 use common::*;
 use tonic::Code;
+use trunkline_agent_state::Config;
 use trunkline_agent_state::store::Store;
+use trunkline_domain::agent_state::FEATURE_LEVEL;
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::agent_state_service_client::AgentStateServiceClient;
 use trunkline_runtime::agent_state_client::LEADER_KEY;
@@ -69,4 +71,45 @@ async fn three_replicas_elect_replicate_survive_their_leader_and_agree() {
         assert_ne!(one.2, other.2, "ids are minted");
         assert!(one.0 != other.0 || one.1 == other.1, "the same index is the same state: {states:?}");
     }
+}
+
+/// A voter that missed more than the log keeps is sent a snapshot, while commands go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_that_missed_more_than_the_log_keeps_comes_back_under_load() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { snapshot_every: 40, log_keep: 5, ..Config::default() };
+    let mut group = Group::start_as(dir.path(), 1_000, &[FEATURE_LEVEL; 3], config).await;
+    group.client.define_roster(roster(1)).await.unwrap();
+    group.client.sign_in(sign_in("agt_anna")).await.unwrap();
+    for round in 0..3 {
+        let missing = (group.leader().await + 1 + round % 2) % 3;
+        group.stop(missing).await;
+        let commands = async |count| {
+            for _ in 0..count {
+                group.client.go_ready(go_ready("agt_anna")).await.unwrap();
+            }
+        };
+        commands(150).await;
+        let end = group.identity(group.leader().await).await.told.unwrap().applied_index;
+        group.restart(missing, 1_000);
+        let client = group.client.clone();
+        let caught_up = async {
+            until("the end of the log", async || {
+                let applied = group.identity(missing).await.told?.applied_index;
+                (applied >= end).then_some(())
+            })
+            .await;
+        };
+        let load = async {
+            loop {
+                client.go_ready(go_ready("agt_anna")).await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = caught_up => {}
+            () = load => {}
+        }
+        group.agree().await;
+    }
+    group.stop_all().await;
 }

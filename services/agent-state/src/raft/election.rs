@@ -1,10 +1,10 @@
 //! When this replica stands for election, and when a leader stops saying that it is there.
 //!
-//! openraft 0.9.25 draws its election time-out once a process, so that voters can split their votes for ever, and adds it to
-//! the lease of the leader that died. Here the time is drawn each time, and it counts from when a leader was last heard of.
-//! Before anybody is asked for a vote, a majority must have missed the leader too, and have no more of the log (pre-vote, Ongaro's
-//! dissertation, §9.6): a replica that was cut off comes back without a term that deposes a sound leader. And a leader that no majority answers goes
-//! silent (check-quorum, §6.2): where it can speak and not hear, the others would follow it for ever.
+//! openraft adds its election time-out to the lease of the leader that died. Here the time is drawn each time, and it counts
+//! from when a leader was last heard of. Before anybody is asked for a vote, a majority must have missed the leader too, and
+//! have no more of the log (pre-vote, Ongaro's dissertation, §9.6): a replica that was cut off comes back without a term that
+//! deposes a sound leader. And a leader that no majority answers goes silent (check-quorum, §6.2): where it can speak and not
+//! hear, the others would follow it for ever.
 //!
 //! What is absent: any say in who wins. That is openraft's: its voters keep the lease of a leader they heard of, and refuse
 //! whoever has less of the log.
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Consensus;
 use super::identify::{Asker, Told};
@@ -58,6 +58,8 @@ impl Pulse {
 pub struct Timing {
     /// A leader not heard of for so long is missed. Also its lease: before, nobody gives a vote to another.
     pub silent_max: Duration,
+    /// How often a leader says that it is there.
+    beat_every: Duration,
     /// How much longer one waits before it stands, at most: chance, drawn each time.
     window: Duration,
 }
@@ -67,6 +69,7 @@ impl Timing {
     pub fn of(config: &Config) -> Self {
         Self {
             silent_max: Duration::from_millis(config.election_ms),
+            beat_every: Duration::from_millis(config.heartbeat_ms),
             window: Duration::from_millis(config.election_window_ms),
         }
     }
@@ -83,6 +86,31 @@ impl Consensus {
     /// Stands for election whenever it should, for as long as the replica runs. One whose clock is wrong does not stand, and
     /// as the leader it goes silent: it is followed until the others miss it, like one that has died.
     pub async fn campaign(&self) -> Infallible {
+        tokio::select! {
+            // Whether it may say anything is found out first.
+            biased;
+            never = self.stand() => never,
+            never = self.beat() => never,
+        }
+    }
+
+    /// Says that this replica leads, while it does and may. openraft would do so itself, and give up on each message after
+    /// the time between two of them: too soon for a busy machine of two cores.
+    async fn beat(&self) -> Infallible {
+        let mut beats = tokio::time::interval(self.timing.beat_every);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beats.tick().await;
+            let leads = self.raft.metrics().borrow_watched().state == ServerState::Leader;
+            if leads && self.speaks.load(Ordering::Relaxed) && self.raft.trigger().heartbeat().await.is_err()
+            {
+                // It has stopped, which others notice.
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    async fn stand(&self) -> Infallible {
         let mut asker = Asker::new(self);
         loop {
             let permitted = self.clocks.trust().permits().is_ok();
@@ -93,7 +121,6 @@ impl Consensus {
                 (metrics.state, self.quorum.silent(&metrics), voting)
             };
             self.speaks.store(permitted && !deserted, Ordering::Relaxed);
-            self.raft.runtime_config().heartbeat(permitted && !deserted);
             match state {
                 ServerState::Follower | ServerState::Candidate if permitted && voting => {}
                 state => {

@@ -1,6 +1,6 @@
 //! The one module that knows openraft. Outside, there is a [`Consensus`] that takes commands and tells who leads.
 //!
-//! Known trouble of 0.9.25 and what is done about it is in `docs/adr/0001-openraft-line.md`. What is absent: no replica
+//! Known trouble of openraft and what is done about it is in `docs/adr/0001-openraft-line.md`. What is absent: no replica
 //! id is ever configured or reused, no message without a deadline, no election by openraft's own timer.
 
 mod admin;
@@ -45,6 +45,9 @@ use crate::clocks::Clocks;
 use crate::config::Config;
 use crate::store::wal::Wal;
 use crate::store::{MachineStore, Store};
+
+/// How long a heartbeat may take before it counts as lost.
+const HEARTBEAT_TIME_MAX_MS: u64 = 500;
 
 /// Why a replica does not run.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +136,8 @@ impl Consensus {
     pub async fn start(config: &Config, store: Store, clocks: Clocks) -> Result<Self, ConsensusError> {
         let raft_config = openraft::Config {
             cluster_name: config.cluster.clone(),
-            heartbeat_interval: config.heartbeat_ms,
+            // No more than how long a heartbeat may take: they are sent by `election`.
+            heartbeat_interval: (config.election_ms - 2).clamp(1, HEARTBEAT_TIME_MAX_MS),
             election_timeout_min: config.election_ms - 1,
             // The lease: so long after it heard of a leader a voter gives no vote.
             election_timeout_max: config.election_ms,

@@ -1,11 +1,14 @@
 //! A snapshot that arrives in parts, put together and handed to openraft.
 //!
-//! One after the other: openraft 0.10.0-alpha.37 forgets the entries a snapshot covers as soon as it is told of it, and
-//! stops for good when it is to apply one of them before the snapshot is in place (`run_save_committed_and_apply`, its
-//! issue #2116). That needs an installation that waits in its queue, behind another one.
+//! openraft 0.10.0-alpha.37 forgets the entries a snapshot covers as soon as it is told of it, and stops for good when it is
+//! to apply one of them before the snapshot is in place (`run_save_committed_and_apply`, its issue #2116). That takes an
+//! installation that waits in its queue: behind another one, or behind the disk while the vote for a new leader is being
+//! made durable. So they come one after the other, and none before that vote is durable.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::error::{Fatal, RaftError};
 use openraft::raft::SnapshotResponse;
 use tokio::sync::Mutex;
@@ -14,6 +17,9 @@ use trunkline_runtime::grpc::{RejectionKind, status_of};
 
 use super::message::Chunk;
 use super::types::{Raft, SnapshotMeta, TypeConfig, Vote};
+
+/// How long the disk is waited for. A leader that has heard nothing by then sends the snapshot anew.
+const VOTE_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// What is on its way. Cheap to clone; clones are the same.
 #[derive(Clone, Default)]
@@ -49,6 +55,12 @@ impl Receiver {
         let Some((vote, meta, state)) = self.add(chunk)? else {
             return Ok(Ok(SnapshotResponse::new(own)));
         };
+        let mut metrics = raft.metrics();
+        // What it tells of its vote is as of the disk.
+        let followed = metrics.wait_until(|metrics| metrics.vote >= vote);
+        if !matches!(tokio::time::timeout(VOTE_TIME_MAX, followed).await, Ok(Ok(_))) {
+            return Err(Status::unavailable("this replica does not follow the sender yet"));
+        }
         let (raft, turn) = (raft.clone(), self.installing.clone().lock_owned().await);
         // A task of its own: the sender may go, and the turn must last until the snapshot is in place.
         let installed = tokio::spawn(async move {

@@ -90,12 +90,6 @@ impl std::fmt::Display for Proposed {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Applied(pub Vec<Reply>);
 
-impl std::fmt::Display for Applied {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} replies", self.0.len())
-    }
-}
-
 /// openraft asks for serde; the answers never leave the process.
 impl Serialize for Applied {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

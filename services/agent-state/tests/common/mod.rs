@@ -105,6 +105,8 @@ pub struct Group {
     pub peers: Vec<String>,
     /// The newest rules each takes part in.
     pub levels: Vec<u32>,
+    /// What is the same for all.
+    pub config: Config,
     pub replicas: Vec<Option<Replica>>,
     pub client: AgentStateClient,
 }
@@ -122,13 +124,19 @@ impl Group {
 
     /// As [`Group::start`], of as many as there are levels, each of which takes part in rules up to its own.
     pub async fn start_at(dir: &Path, at: i64, levels: &[u32]) -> Self {
+        Self::start_as(dir, at, levels, Config::default()).await
+    }
+
+    /// As [`Group::start_at`], and not as configured otherwise.
+    pub async fn start_as(dir: &Path, at: i64, levels: &[u32], config: Config) -> Self {
         let count = levels.len();
         let log = open_log(&dir.join("log"));
         let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let peers: Vec<_> = listeners.iter().map(|it| it.local_addr().unwrap().to_string()).collect();
         let replicas = (0..count).map(|_| None).collect();
         let client = Self::client(&peers);
-        let mut group = Self { dir: dir.to_owned(), log, peers, levels: levels.to_vec(), replicas, client };
+        let (dir, levels) = (dir.to_owned(), levels.to_vec());
+        let mut group = Self { dir, log, peers, levels, config, replicas, client };
         for (place, listener) in listeners.into_iter().enumerate() {
             group.begin(place, listener, at);
         }
@@ -161,7 +169,7 @@ impl Group {
     fn begin(&mut self, place: usize, listener: TcpListener, at: i64) {
         let (peers, advertise) = (self.peers.clone(), self.peers[place].clone());
         let feature_level_max = self.levels[place];
-        let config = Config { peers, advertise, feature_level_max, ..Config::default() };
+        let config = Config { peers, advertise, feature_level_max, ..self.config.clone() };
         let data = self.data(place);
         self.replicas[place] = Some(Replica::start_on(listener, &data, self.log.clone(), config, at));
     }
