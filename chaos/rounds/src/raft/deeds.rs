@@ -9,6 +9,8 @@ use rustix::process::Signal;
 use trunkline_loadtest::Failure;
 use trunkline_loadtest::rig::{Place, Process};
 
+use super::flood;
+use super::load::{AGENT_COUNT, FLOODED_COUNT};
 use super::netns::{self, Cut};
 use super::stage::{Blow, Stage, term};
 
@@ -39,12 +41,18 @@ pub enum Deed {
     EmptyVoter,
     Partition,
     FillDisk,
+    Flood,
 }
 
 impl Deed {
     /// Whether it needs networks or disks of its own, which only namespaces give.
     pub fn needs_namespaces(self) -> bool {
         matches!(self, Self::Partition | Self::FillDisk)
+    }
+
+    /// How many agents there are.
+    pub fn agent_count(self) -> usize {
+        if self == Self::Flood { AGENT_COUNT + FLOODED_COUNT } else { AGENT_COUNT }
     }
 
     /// Where so many voters run, and with which settings; prepared here.
@@ -64,6 +72,7 @@ impl Deed {
             }
             // So few entries are kept that an empty voter needs a snapshot.
             Self::EmptyVoter => (usual, &["agent_state.snapshot_every=1000", "agent_state.log_keep=100"]),
+            Self::Flood => (usual, flood::SETTINGS),
             Self::Partition => (netns::open(count)?, &[]),
             Self::FillDisk => {
                 for number in 1..=count {
@@ -106,6 +115,7 @@ impl Deed {
             Self::EmptyVoter => empty_voter(stage).await,
             Self::Partition => partition(stage).await,
             Self::FillDisk => fill_disk(stage).await,
+            Self::Flood => flood::flood(stage).await,
         }?;
         stage.voters.ready().await?;
         let terms = stage.term().await?.saturating_sub(before);

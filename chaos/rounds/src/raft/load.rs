@@ -18,8 +18,10 @@ pub const CLIENT_COUNT: usize = 16;
 const WANTED_COUNT: usize = 24;
 /// Agents of the probes, one each, in turns: more than there are attempts in the longest failover that is waited for.
 const PROBED_COUNT: usize = 128;
-/// All agents of the floor.
+/// All agents of the floor, where nothing floods it.
 pub const AGENT_COUNT: usize = WANTED_COUNT + PROBED_COUNT;
+/// Agents of a flood, beside these.
+pub const FLOODED_COUNT: usize = 1_024;
 /// The longest an agent is held, and the longest a client waits after a refusal, in µs.
 const PAUSE_US: u64 = 20_000;
 /// The only refusal there may be.
@@ -82,6 +84,11 @@ impl Load {
             load.tasks().spawn(load.clone().client(client, chance));
         }
         load
+    }
+
+    /// What the clients stand on.
+    pub fn floor(&self) -> &Floor {
+        &self.floor
     }
 
     /// µs since the load began.
@@ -155,7 +162,7 @@ impl Load {
     }
 
     /// What follows an answer: an agent that was granted is held for a while and released. Gives whether it was.
-    async fn deal(
+    pub async fn deal(
         &self,
         offer: Offer,
         asked_at: u64,
@@ -191,6 +198,11 @@ impl Load {
     fn tasks(&self) -> MutexGuard<'_, JoinSet<Result<(), Failure>>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The number of the first agent of a flood.
+pub const fn first_flooded() -> usize {
+    AGENT_COUNT
 }
 
 /// The number of an offer `ofr_<client>-<nth>`.

@@ -2,6 +2,7 @@
 //! [deed](deeds::Deed) that is done to the voters again and again. What clients were told is held against the facts afterwards.
 
 mod deeds;
+mod flood;
 mod judge;
 mod load;
 mod netns;
@@ -20,7 +21,7 @@ use trunkline_proto::agent_state::v1::{AgentActivity, ListAgentsRequest};
 
 use self::deeds::Deed;
 use self::judge::{Fact, Failed, judge};
-use self::load::{AGENT_COUNT, CLIENT_COUNT, Chance, Deal, Load, RECOVERED_WITHIN};
+use self::load::{CLIENT_COUNT, Chance, Deal, Load, RECOVERED_WITHIN};
 use self::stage::{Blow, Stage};
 
 /// One kind of round.
@@ -115,6 +116,14 @@ pub const ROUNDS: &[Round] = &[
         bar: AWAY,
         deed: Deed::FillDisk,
     },
+    Round {
+        name: "raft-flood",
+        what: "twice the rate the voters reach, for --span seconds, with a snapshot every 50 entries",
+        times: 1,
+        short: false,
+        bar: AWAY,
+        deed: Deed::Flood,
+    },
 ];
 
 impl Round {
@@ -180,21 +189,22 @@ pub async fn play(options: &Options) -> Result<Outcome, Failure> {
     let dir = options.dir.canonicalize()?;
     let (places, settings) = round.deed.prepare(&dir, VOTER_COUNT)?;
     let voters = Voters::start_at(&dir, &options.program, places, settings).await?;
-    let floor = Floor::open(&voters.addresses(), AGENT_COUNT).await?;
+    let floor = Floor::open(&voters.addresses(), round.deed.agent_count()).await?;
     eprintln!(
-        "chaos: {}: {VOTER_COUNT} voters and {AGENT_COUNT} agents are ready; {CLIENT_COUNT} clients begin",
-        round.name
+        "chaos: {}: {VOTER_COUNT} voters and {} agents are ready; {CLIENT_COUNT} clients begin",
+        round.name,
+        round.deed.agent_count()
     );
     let load = Load::start(floor.clone(), options.seed);
     let (chance, span_max) = (Chance(options.seed), options.span_max);
-    let mut stage = Stage { voters, load, chance, dir, span_max };
+    let mut stage = Stage { voters, load, chance, dir, span_max, notes: Vec::new() };
     let (mut troubles, mut blows) = (Vec::new(), Vec::new());
     let struck = tokio::select! {
         biased;
         failure = floor.keep() => Err(failure),
         struck = strike_all(options, &mut stage, &mut blows) => struck,
     };
-    let Stage { voters, load, .. } = stage;
+    let Stage { voters, load, notes, .. } = stage;
     if let Err(failure) = struck {
         troubles.push(format!("{failure}; {}", voters.told().await));
     }
@@ -208,7 +218,7 @@ pub async fn play(options: &Options) -> Result<Outcome, Failure> {
     };
     check("it recovers, and everybody comes back", troubles);
     check("every command is decided", undecided);
-    check("every agent is free at the end", not_free(&floor).await);
+    check("every agent is free at the end", not_free(&floor, round.deed.agent_count()).await);
     check("everything decided is published", voters.published().await.err().map(words).into_iter().collect());
     let agreed = voters.agree().await;
     check("all voters have one state", agreed.as_ref().err().map(|it| it.to_string()).into_iter().collect());
@@ -241,7 +251,7 @@ pub async fn play(options: &Options) -> Result<Outcome, Failure> {
             "blows": blows.len(), "by_kind": kinds, "by_terms": terms,
             "clients": CLIENT_COUNT, "reservations": deals.len(),
             "granted": granted_count, "granted_per_s": granted_count as u64 * 1_000_000 / lasted.max(1),
-            "slowest_answer_us": slowest, "facts": fact_count,
+            "slowest_answer_us": slowest, "facts": fact_count, "notes": notes,
             "state": agreed.ok().map(|(index, hash)| json!({"index": index, "hash": hash})),
         },
         "seconds": seconds, "seed": options.seed, "failed": reasons,
@@ -268,13 +278,13 @@ async fn strike_all(options: &Options, stage: &mut Stage, blows: &mut Vec<Blow>)
 }
 
 /// Agents who are not as they were before the load.
-async fn not_free(floor: &Floor) -> Vec<String> {
+async fn not_free(floor: &Floor, count: usize) -> Vec<String> {
     match floor.client().list_agents(ListAgentsRequest::default()).await {
-        Ok(listed) if listed.agents.len() == AGENT_COUNT => {
+        Ok(listed) if listed.agents.len() == count => {
             let held = listed.agents.iter().filter(|agent| agent.activity() != AgentActivity::Ready);
             held.map(|agent| format!("{} is {}", agent.agent_id, agent.activity().as_str_name())).collect()
         }
-        Ok(listed) => vec![format!("{} agents of {AGENT_COUNT}", listed.agents.len())],
+        Ok(listed) => vec![format!("{} agents of {count}", listed.agents.len())],
         Err(status) => vec![status.to_string()],
     }
 }

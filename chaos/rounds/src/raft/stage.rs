@@ -36,6 +36,8 @@ pub struct Stage {
     pub dir: PathBuf,
     /// How long a pause or a partition lasts at most.
     pub span_max: Duration,
+    /// What a deed says of itself.
+    pub notes: Vec<Value>,
 }
 
 impl Stage {
