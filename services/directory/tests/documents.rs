@@ -1,33 +1,12 @@
 //! What a document says, and what is told about a bad one: line, column and reason.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod common;
+
+use common::{GOOD, problems, told};
 use expect_test::{Expect, expect};
-use trunkline_directory::document::{DOCUMENT_BYTES_MAX, Document, PlacedProblem};
-use trunkline_domain::directory::{Directory, plan};
+use trunkline_directory::document::{DOCUMENT_BYTES_MAX, Document};
 use trunkline_domain::facts::WrapUpMode;
-use trunkline_domain::vocabulary::{Channel, Timestamp};
-
-const GOOD: &str = include_str!("operator.yaml");
-/// 2026-11-02T00:00:00Z.
-const NOW: Timestamp = Timestamp(1_793_577_600_000);
-
-/// Every problem of a document, found in reading it or by the rules.
-fn problems(text: &str) -> Vec<PlacedProblem> {
-    match Document::read(text) {
-        Err(problems) => problems,
-        Ok(document) => match plan(&Directory::default(), &document.wanted, NOW, 1) {
-            Err(problems) => document.place(&problems),
-            Ok(_) => Vec::new(),
-        },
-    }
-}
-
-fn told(text: &str) -> String {
-    problems(text)
-        .iter()
-        .map(|it| format!("{}:{} {}\n", it.line_number, it.column_number, it.reason))
-        .collect::<String>()
-}
 
 /// Replaces the one place where the good document has `from`.
 #[track_caller]
@@ -107,37 +86,6 @@ fn a_wrap_up_mode_and_a_code_are_words_of_a_list() {
             27:23 `yes` is neither required nor optional
         "#]],
     );
-}
-
-/// The good document with what Anna serves.
-fn serving(rules: &str) -> String {
-    GOOD.replacen("    name: Anna\n", &format!("    name: Anna\n    channels:\n{rules}"), 1)
-}
-
-#[test]
-fn what_an_agent_serves_at_once_is_kept() {
-    let rules = "      - channel: voice\n      - {channel: chat, capacity: 3, interrupted_by: [voice]}\n";
-    let wanted = Document::read(&serving(rules)).unwrap().wanted;
-    let served: Vec<_> =
-        wanted.agents[0].wanted.channels.iter().map(|it| (it.channel, it.capacity)).collect();
-    assert_eq!(served, [(Channel::Voice, 1), (Channel::Chat, 3)]);
-    assert!(wanted.agents[0].wanted.channels[1].interrupted_by.contains(&Channel::Voice));
-    assert!(wanted.agents[1].wanted.channels.is_empty(), "one call at a time");
-    assert_eq!(told(&serving(rules)), "");
-}
-
-#[test]
-fn what_an_agent_cannot_serve_is_told_with_its_place() {
-    for (rules, why) in [
-        ("      - channel: chat\n        capacity: 0\n", "capacity 0"),
-        ("      - channel: voice\n        capacity: 2\n", "the most is 1"),
-        ("      - channel: fax\n", "`fax` is not a channel: expected one of voice, chat, email, task"),
-        ("      - channel: chat\n        interrupted_by: [voice]\n", "voice, which the agent does not serve"),
-        ("      - channel: chat\n        capacity: -1\n", "-1 is not how many at once"),
-    ] {
-        let told = told(&serving(rules));
-        assert!(told.contains(why) && told.starts_with(|it: char| it.is_ascii_digit()), "{rules}: {told}");
-    }
 }
 
 #[test]

@@ -118,7 +118,7 @@ pub const ROUNDS: &[Round] = &[
     },
     Round {
         name: "raft-flood",
-        what: "twice the rate the voters reach, for --span seconds, with a snapshot every 500 entries",
+        what: "twice the rate the voters reach, for --span seconds, with a snapshot every 50 entries",
         times: 1,
         short: false,
         bar: AWAY,
