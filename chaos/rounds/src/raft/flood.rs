@@ -16,13 +16,8 @@ use trunkline_loadtest::floor::{Offer, decided};
 use super::load::{FLOODED_COUNT, Load, first_flooded};
 use super::stage::Stage;
 
-<<<<<<< HEAD
-/// Entries between two snapshots, and entries kept behind one.
-pub const SETTINGS: &[&str] = &["agent_state.snapshot_every=500", "agent_state.log_keep=64"];
-=======
 /// Entries between two snapshots, and entries kept behind one: an entry holds some hundred commands under such a load.
 pub const SETTINGS: &[&str] = &["agent_state.snapshot_every=50", "agent_state.log_keep=10"];
->>>>>>> main
 /// How long the rate is measured that the voters reach, and by how many clients at once.
 const MEASURED_FOR: Duration = Duration::from_secs(10);
 const MEASURED_BY: usize = 128;
