@@ -41,7 +41,7 @@ struct RunArgs {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     times: Option<u16>,
     /// How long a pause or a partition of voters lasts at most, in seconds.
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(2..=120))]
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(2..=3600))]
     span: u64,
     /// With `all`: begin no further round after so many minutes; and begin again from the first until then.
     #[arg(long)]

@@ -223,6 +223,7 @@ async fn watch(
     let mut duties: Option<Duties> = None;
     loop {
         let permitted = trusted.borrow_and_update().permits();
+        let seen = consensus.glance(LAG_MAX);
         let standing = consensus.standing();
         telemetry.gauge(names::RAFT_TERM, &[]).set(standing.term.cast_signed());
         telemetry.gauge(names::RAFT_APPLIED_INDEX, &[]).set(standing.applied_index.cast_signed());
@@ -283,11 +284,18 @@ async fn watch(
         };
         telemetry.gauge(names::OUTBOX_LAG, &[]).set(outbox.cast_signed());
         telemetry.gauge(names::LEASES_HELD, &[]).set(leases as i64);
+        // Every entry is a change; a look at all of it for each would cost more than the entry.
+        let changed = async {
+            while consensus.glance(LAG_MAX) == seen {
+                // A replica that stops says why before; one that panics says nothing.
+                if !changes.changed().await {
+                    return Err(AgentStateError::Stopped("its task has panicked".to_owned()));
+                }
+            }
+            Ok(())
+        };
         tokio::select! {
-            // A replica that stops says why before; one that panics says nothing.
-            more = changes.changed() => if !more {
-                return Err(AgentStateError::Stopped("its task has panicked".to_owned()));
-            },
+            changed = changed => changed?,
             // The sender lives as long as the replica.
             _ = trusted.changed() => {}
             // That nothing is heard of a leader any more is no change of the replica.

@@ -113,6 +113,19 @@ pub struct Touched {
     pub outbox: BTreeSet<OutboxKey>,
 }
 
+impl Touched {
+    /// Adds what changed after it.
+    pub fn add(&mut self, later: Self) {
+        let Self { roster, agents, seen, leases, answers, outbox } = later;
+        self.roster |= roster;
+        self.agents.extend(agents);
+        self.seen.extend(seen);
+        self.leases.extend(leases);
+        self.answers.extend(answers);
+        self.outbox.extend(outbox);
+    }
+}
+
 impl State {
     /// The digest of everything. Replicas agree on it, and so do a live machine and a replayed one.
     pub fn hash(&self) -> StateHash {

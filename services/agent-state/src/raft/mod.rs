@@ -4,6 +4,7 @@
 //! id is ever configured or reused, no message without a deadline, no election by openraft's own timer.
 
 mod admin;
+mod commits;
 mod election;
 mod identify;
 mod members;
@@ -99,6 +100,18 @@ pub struct Standing {
     pub applied_index: u64,
     /// Whether this replica leads and too few voters have answered it lately.
     pub deserted: bool,
+}
+
+/// As much of a [`Standing`] as is acted upon when it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glance {
+    runs: bool,
+    term: u64,
+    role: ServerState,
+    leader_id: Option<u64>,
+    deserted: bool,
+    /// Whether it has applied what is in its log, but for so many entries.
+    current: bool,
 }
 
 /// One running replica. Cheap to clone; clones are the same.
@@ -345,6 +358,21 @@ impl Consensus {
             last_index: metrics.last_log_index.unwrap_or_default(),
             applied_index: metrics.last_applied.map_or(0, |log_id| log_id.index),
             deserted: self.quorum.silent(&metrics),
+        }
+    }
+
+    /// Where this replica stands now, at a glance; it is current when no more than `lag_max` entries are to be applied.
+    pub fn glance(&self, lag_max: u64) -> Glance {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let applied = metrics.last_applied.map_or(0, |log_id| log_id.index);
+        Glance {
+            runs: metrics.running_state.is_ok(),
+            term: metrics.current_term,
+            role: metrics.state,
+            leader_id: metrics.current_leader,
+            deserted: self.quorum.silent(&metrics),
+            current: metrics.last_log_index.unwrap_or_default() <= applied + lag_max,
         }
     }
 

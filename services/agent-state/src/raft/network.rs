@@ -10,10 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::Stream;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, VoteRequest,
+    VoteResponse,
 };
 use openraft::{BasicNode, OptionalSend};
 use serde::de::DeserializeOwned;
@@ -24,6 +28,7 @@ use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::raft_service_client::RaftServiceClient;
 use trunkline_runtime::grpc;
 
+use super::commits;
 use super::message::{self, Chunk};
 use super::types::{Snapshot, SnapshotData, SnapshotMeta, TypeConfig, Vote};
 
@@ -39,6 +44,9 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(2);
 /// How long a voter may leave everything unanswered before a line says so: a message that is late, or a restart that is
 /// over at once, is nothing to tell.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
+
+/// What becomes of an append request.
+type Appended = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
 
 /// Makes a connection to each replica.
 pub struct Peers {
@@ -176,6 +184,17 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let answered = self.client.append(timed(message, &option)).await;
         let payload = self.answer(waits, answered, |it| (it.node_id, it.payload.into()))?;
         self.result(&payload)
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        requests: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Appended>, RPCError<TypeConfig>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        stream_append_sequential(self, commits::taken_along(requests), option)
     }
 
     async fn vote(

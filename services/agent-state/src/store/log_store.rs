@@ -42,9 +42,7 @@ impl RaftLogStorage<TypeConfig> for Wal {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        // A hint for the next start: it is written in order and made durable with whatever comes next.
-        let written = self.write(vec![Record::Committed(committed)], false, Box::new(drop));
-        written.map_err(io::Error::other)
+        self.note_committed(committed).map_err(io::Error::other)
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {

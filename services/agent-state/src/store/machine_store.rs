@@ -1,6 +1,9 @@
 //! openraft's state machine: applies entries to the core's machine and keeps the result rebuildable.
+//!
+//! Whoever needs the database and the view takes them in this order: the database first.
 
 use std::io;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,16 +13,17 @@ use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
-use trunkline_domain::agent_state::Machine;
+use trunkline_domain::agent_state::{Machine, Touched};
 use trunkline_runtime::error_chain;
 
 use super::disk::SharedDisk;
 use super::failure::Failure;
 use super::feed::Feed;
+use super::keeper::Keeper;
 use super::snapshot;
 use super::state_db::{Meta, StateDb};
 use super::wal::Progress;
-use super::{StoreError, rows};
+use super::{StoreError, io_error, rows};
 use crate::door;
 use crate::raft::types::{
     Applied, BareSnapshotMeta, Entry, LogId, Proposed, Snapshot, SnapshotData, SnapshotMeta,
@@ -28,7 +32,13 @@ use crate::raft::types::{
 
 /// The applied state. Cheap to clone; clones are the same.
 #[derive(Clone)]
-pub struct MachineStore(Arc<Shared>);
+pub struct MachineStore(Arc<Owned>);
+
+/// What ends with the last of the clones.
+struct Owned {
+    shared: Arc<Shared>,
+    keeper: Keeper,
+}
 
 struct Shared {
     view: Mutex<View>,
@@ -55,6 +65,8 @@ pub struct View {
     pub membership: StoredMembership,
     /// Which agents changed lately.
     pub feed: Feed,
+    /// What changed and is not in the database yet.
+    pub(super) unkept: Touched,
 }
 
 impl MachineStore {
@@ -66,12 +78,12 @@ impl MachineStore {
         quarantine: PathBuf,
         log: Progress,
         failure: Failure,
-    ) -> Self {
+    ) -> Result<Self, StoreError> {
         let (applied, _) = watch::channel(view.last_applied.map_or(0, |log_id| log_id.index));
         let state_bytes = AtomicU64::new(db.size_on_disk());
         let (view, db) = (Mutex::new(view), Mutex::new(db));
         let snapshot_ms = AtomicU64::new(0);
-        Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             view,
             db,
             state_bytes,
@@ -82,12 +94,16 @@ impl MachineStore {
             applied,
             log,
             failure,
-        }))
+        });
+        let kept = shared.clone();
+        let keeper = Keeper::start(move || kept.keep().map_err(|error| kept.failure.note(error)).is_ok());
+        let keeper = keeper.map_err(io_error("start the keeper of", &shared.quarantine))?;
+        Ok(Self(Arc::new(Owned { shared, keeper })))
     }
 
     /// The state now. Held for a moment only: nothing is applied meanwhile.
     pub fn view(&self) -> MutexGuard<'_, View> {
-        self.0.view.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.shared.view()
     }
 
     /// Follows the last index applied.
@@ -121,7 +137,7 @@ impl MachineStore {
         snapshot::write(&*self.0.disk, &self.0.snapshots, &meta, &bytes)?;
         let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.0.snapshot_ms.store(took, Ordering::Relaxed);
-        let state_bytes = self.db().size_on_disk();
+        let state_bytes = self.0.db().size_on_disk();
         self.0.state_bytes.store(state_bytes, Ordering::Relaxed);
         if state_bytes > StateDb::bytes_max(bytes.len()) {
             tracing::warn!(
@@ -147,9 +163,37 @@ impl MachineStore {
         self.0.failure.note(error);
         told
     }
+}
+
+impl Shared {
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     fn db(&self) -> MutexGuard<'_, StateDb> {
-        self.0.db.lock().unwrap_or_else(PoisonError::into_inner)
+        self.db.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings the database up to the applied state.
+    fn keep(&self) -> Result<(), StoreError> {
+        let mut db = self.db();
+        let (changes, meta) = {
+            let mut view = self.view();
+            let unkept = std::mem::take(&mut view.unkept);
+            let meta = Meta { last_applied: view.last_applied, membership: view.membership.clone() };
+            (rows::changes(view.machine.state(), &unkept), meta)
+        };
+        // This replica's disk may have entries later than the majority, and a state that knows more than the log is taken for
+        // one whose log was lost. A log that failed ends the replica, and says why itself.
+        if self.log.wait(self.log.taken()) { db.write(changes, &meta) } else { Ok(()) }
+    }
+}
+
+impl Deref for Owned {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
     }
 }
 
@@ -168,7 +212,7 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
     {
         let entries: Vec<_> = entries.try_collect().await?;
         let mut answers = Vec::with_capacity(entries.len());
-        let (index, changes, meta) = {
+        let index = {
             let mut view = self.view();
             for (entry, responder) in entries {
                 let log_id = entry.log_id;
@@ -197,18 +241,16 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
             } else {
                 view.feed.note(index, touched.seen.iter().cloned());
             }
-            let changes = rows::changes(view.machine.state(), &touched);
-            (index, changes, Meta { last_applied: view.last_applied, membership: view.membership.clone() })
+            view.unkept.add(touched);
+            index
         };
         self.0.applied.send_replace(index);
         // A majority has the entries on disk, so they stay, whatever happens here.
         for (responder, answer) in answers {
             responder.send(answer);
         }
-        // This replica's disk may have them later than the majority, and a state that knows more than the log is taken for
-        // one whose log was lost.
-        self.0.log.caught_up().await.map_err(|error| io::Error::other(error_chain(&*error)))?;
-        self.db().write(changes, &meta).map_err(|error| self.fail(error))
+        self.0.keeper.due();
+        Ok(())
     }
 
     async fn get_snapshot_builder(&mut self) -> MachineStore {
@@ -227,14 +269,16 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
         let state = snapshot::decode_state(&bytes).map_err(|error| self.fail(error.into()))?;
         snapshot::write(&*self.0.disk, &self.0.snapshots, &meta, &bytes).map_err(|error| self.fail(error))?;
         let stored = Meta { last_applied: meta.last_log_id, membership: meta.last_membership };
+        let mut db = self.0.db();
         let mut view = self.view();
-        self.db().replace(&state, &stored).map_err(|error| self.fail(error))?;
+        db.replace(&state, &stored).map_err(|error| self.fail(error))?;
+        view.unkept = Touched::default();
         view.machine = Machine::from_state(state);
         view.last_applied = stored.last_applied;
         view.membership = stored.membership;
         let index = meta.last_log_id.map_or(0, |log_id| log_id.index);
         view.feed.forget(index);
-        drop(view);
+        drop((view, db));
         self.0.applied.send_replace(index);
         Ok(())
     }

@@ -14,6 +14,7 @@ pub mod disk;
 pub mod failure;
 pub mod feed;
 mod identity;
+mod keeper;
 mod log_store;
 mod machine_store;
 mod rows;
@@ -34,7 +35,7 @@ pub use self::state_db::StateDb;
 use self::wal::memory::Memory;
 use self::wal::{Wal, WalError};
 use crate::raft::types::LogId;
-use trunkline_domain::agent_state::{Machine, State};
+use trunkline_domain::agent_state::{Machine, State, Touched};
 
 /// Why a replica cannot use its disk.
 #[derive(Debug, thiserror::Error)]
@@ -217,10 +218,11 @@ impl Store {
             last_applied: meta.last_applied,
             membership: meta.membership,
             feed: Feed::beginning_at(meta.last_applied.map_or(0, |log_id| log_id.index)),
+            unkept: Touched::default(),
         };
         let failure = wal.failure().clone();
         let log = wal.progress().clone();
-        let machine = MachineStore::new(view, db, disk, snapshots, dir.to_owned(), log, failure.clone());
+        let machine = MachineStore::new(view, db, disk, snapshots, dir.to_owned(), log, failure.clone())?;
         if snapshot_at < purged {
             // The snapshot that allowed the purge is gone; the state is whole, so there is one again before anybody asks.
             machine.write_snapshot()?;

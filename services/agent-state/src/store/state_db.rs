@@ -145,9 +145,8 @@ impl StateDb {
     fn try_write(&mut self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>, meta: &Meta) -> sled::Result<()> {
         let mut batch = sled::Batch::default();
         for (key, value) in changes {
-            if let Some(before) = self.db.get(&key)?
-                && let Ok(crc) = row_crc(&before)
-            {
+            let before = self.db.get(&key)?;
+            if let Some(crc) = before.as_ref().and_then(|before| row_crc(before).ok()) {
                 self.sum = self.sum.wrapping_sub(crc.into());
                 self.count -= 1;
             }
@@ -157,7 +156,9 @@ impl StateDb {
                     self.count += 1;
                     batch.insert(key.as_slice(), row(&key, &value));
                 }
-                None => batch.remove(key),
+                None if before.is_some() => batch.remove(key),
+                // Made and gone between two batches.
+                None => {}
             }
         }
         let stored = MetaRow {

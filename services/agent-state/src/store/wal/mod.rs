@@ -29,6 +29,7 @@ use self::memory::Memory;
 pub use self::progress::Progress;
 pub use self::recover::{Recovered, recover};
 use self::writer::{Done, Job, Writer};
+use crate::raft::types::LogId;
 use crate::store::disk::{Disk, RealDisk, SharedDisk, make_durably};
 use crate::store::failure::Failure;
 
@@ -96,6 +97,8 @@ pub fn begun(disk: &dyn Disk, dir: &Path) -> Result<bool, WalError> {
 #[derive(Clone)]
 pub struct Wal {
     memory: Arc<Mutex<Memory>>,
+    /// How far is known to be committed, when that is not written yet.
+    committed: Arc<Mutex<Option<Record>>>,
     jobs: mpsc::Sender<Job>,
     progress: Progress,
     failure: Failure,
@@ -139,7 +142,7 @@ impl Wal {
         }
         let memory = recovered.as_ref().map(|it| it.memory.clone()).unwrap_or_default();
         let failure = Failure::default();
-        let progress = Progress::new(failure.clone());
+        let progress = Progress::default();
         let writer = Writer::open(disk, dir, segment_bytes, recovered, failure.clone())?;
         let (jobs, queue) = mpsc::channel();
         let handle = std::thread::Builder::new()
@@ -147,7 +150,8 @@ impl Wal {
             .spawn(move || writer.run(&queue))
             .map_err(io_error("start the writer of", dir))?;
         let thread = WriterThread { stop: jobs.clone(), handle: Some(handle) };
-        Ok(Self { memory: Arc::new(Mutex::new(memory)), jobs, progress, failure, _thread: Arc::new(thread) })
+        let (memory, committed) = (Arc::new(Mutex::new(memory)), Arc::default());
+        Ok(Self { memory, committed, jobs, progress, failure, _thread: Arc::new(thread) })
     }
 
     /// The first failure. After it nothing is written.
@@ -165,6 +169,21 @@ impl Wal {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes how far is committed: a hint for the next start, which is written along with whatever is written next.
+    ///
+    /// # Errors
+    /// As of [`Wal::write`].
+    pub fn note_committed(&self, committed: Option<LogId>) -> Result<(), String> {
+        let mut memory = self.memory();
+        memory.apply(Record::Committed(committed))?;
+        *self.unwritten() = Some(Record::Committed(committed));
+        Ok(())
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, Option<Record>> {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes records; readers see them at once, and `done` is told when they are durable. Order is kept.
     ///
     /// # Errors
@@ -180,6 +199,8 @@ impl Wal {
         for record in &records {
             memory.apply(record.clone())?;
         }
+        let committed = self.unwritten().take_if(|_| !records.is_empty());
+        let records = committed.into_iter().chain(records).collect();
         // Counted while the log is held: in the order in which they are written.
         let done = if sync { self.progress.count(done) } else { done };
         let _ = self.jobs.send(Job::Write { records, sync, done });
