@@ -55,8 +55,13 @@ pub enum DoorError {
         problem: &'static str,
     },
     /// What an agent serves cannot be.
-    #[error("agents.channels: {0}")]
-    Channels(#[from] ChannelsError),
+    #[error("agents.channels of {agent_id}: {source}")]
+    Channels {
+        /// Whose.
+        agent_id: AgentId,
+        /// Why.
+        source: ChannelsError,
+    },
 }
 
 impl From<DoorError> for Status {
@@ -153,7 +158,7 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
             for agent in it.agents {
                 let agent_id: AgentId = id(&agent.agent_id, "agents.agent_id")?;
                 if !agent.channels.is_empty() {
-                    served.insert(agent_id.clone(), channels(agent.channels)?);
+                    served.insert(agent_id.clone(), channels(&agent_id, agent.channels)?);
                 }
                 agents.insert(agent_id, Cell(agent.cell));
             }
@@ -224,9 +229,10 @@ fn read(action: Logged) -> Result<(String, Action), DoorError> {
     })
 }
 
-fn channels(rules: Vec<ChannelRule>) -> Result<Channels, DoorError> {
+fn channels(agent_id: &AgentId, rules: Vec<ChannelRule>) -> Result<Channels, DoorError> {
     let unknown = |_| DoorError::Field { field: "agents.channels", problem: "is not a known channel" };
-    Ok(Channels::new(read_channel_rules(rules).map_err(unknown)?)?)
+    let rules = read_channel_rules(rules).map_err(unknown)?;
+    Channels::new(rules).map_err(|source| DoorError::Channels { agent_id: agent_id.clone(), source })
 }
 
 fn policy(queue: api::RosterQueue) -> Result<QueuePolicy, DoorError> {

@@ -113,12 +113,12 @@ async fn what_cannot_be_is_refused_with_its_place_and_changes_nothing() {
     let none = serves(vec![rule(Channel::Chat, 0, &[])]);
     assert_eq!(
         of(client.define_roster(none).await.map(drop)),
-        invalid("agents.channels: chat has capacity 0; leave the channel out instead")
+        invalid("agents.channels of agt_anna: chat has capacity 0; leave the channel out instead")
     );
     let two = serves(vec![rule(Channel::Unspecified, 2, &[])]);
     assert_eq!(
         of(client.define_roster(two).await.map(drop)),
-        invalid("agents.channels: voice has capacity 2; the most is 1")
+        invalid("agents.channels of agt_anna: voice has capacity 2; the most is 1")
     );
     assert_eq!(
         of(client.reserve_agents(odd).await.map(drop)),

@@ -1,7 +1,8 @@
 //! Pieces of work, measured between facts.
 //!
 //! Two folds, one a log, each giving work when its last fact is seen: [`Talks`] the conversations of the contacts log,
-//! [`Engagements`] agents' work for contacts and their sessions from the agents log.
+//! [`Engagements`] agents' work for contacts and their sessions from the agents log. Of several contacts an agent has at once
+//! each is work by its own time: the contact time of the timesheet, not its first activity.
 
 use std::collections::BTreeMap;
 

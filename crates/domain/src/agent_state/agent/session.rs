@@ -191,13 +191,12 @@ impl Agent {
 
     fn drop_slots(&mut self, which: impl Fn(&Slot) -> bool, by_agent: bool, moment: &mut Moment<'_>) {
         let (over, on): (Vec<Slot>, Vec<Slot>) = std::mem::take(&mut self.slots).into_iter().partition(which);
-        self.slots = over;
-        for slot in self.slots.clone() {
-            match slot {
-                Slot::Held(held) => moment.tell(self.released(&held, ReleaseOutcome::SignedOut)),
-                Slot::WrapUp(it) => self.drop_wrap_up(&it.offer_id, by_agent, String::new(), moment),
-            }
-        }
         self.slots = on;
+        for slot in over {
+            moment.tell(match slot {
+                Slot::Held(held) => self.released(&held, ReleaseOutcome::SignedOut),
+                Slot::WrapUp(wrap_up) => self.wrapped_up(wrap_up, by_agent, String::new()),
+            });
+        }
     }
 }

@@ -115,28 +115,18 @@ impl Agent {
         code: String,
         moment: &mut Moment<'_>,
     ) {
-        self.drop_wrap_up(offer_id, finished_by_agent, code, moment);
+        let ended = |slot: &Slot| slot.wrap_up().is_some_and(|it| it.offer_id == *offer_id);
+        let place = self.slots.iter().position(ended);
+        if let Some(Slot::WrapUp(wrap_up)) = place.map(|place| self.slots.remove(place)) {
+            moment.tell(self.wrapped_up(wrap_up, finished_by_agent, code));
+        }
         self.become_next(moment);
     }
 
-    /// It is over, if there is any.
-    pub(super) fn drop_wrap_up(
-        &mut self,
-        offer_id: &OfferId,
-        finished_by_agent: bool,
-        code: String,
-        moment: &mut Moment<'_>,
-    ) {
-        let at = self.slots.iter().position(|it| it.wrap_up().is_some() && it.offer_id() == offer_id);
-        let Some(place) = at else { return };
-        let contact_id = self.slots.remove(place).contact_id().clone();
-        moment.tell(AgentFact::WrapUpEnded {
-            agent_id: self.agent_id.clone(),
-            offer_id: offer_id.clone(),
-            contact_id,
-            finished_by_agent,
-            wrap_up_code: code,
-        });
+    pub(super) fn wrapped_up(&self, wrap_up: WrapUp, finished_by_agent: bool, code: String) -> AgentFact {
+        let WrapUp { offer_id, contact_id, .. } = wrap_up;
+        let (agent_id, wrap_up_code) = (self.agent_id.clone(), code);
+        AgentFact::WrapUpEnded { agent_id, offer_id, contact_id, finished_by_agent, wrap_up_code }
     }
 
     pub(super) fn start_wrap_up(
