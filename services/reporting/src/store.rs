@@ -4,6 +4,7 @@
 //! applied whole or not at all. So what is read back is always the fold of exactly the records its watermarks name.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use sled::{Batch, Db};
 use trunkline_domain::reporting::{ContactRecord, Definitions, Timesheet};
@@ -63,6 +64,16 @@ pub struct Store {
     db: Db,
 }
 
+/// How long a lock that somebody has is waited for: sled gives it back from a thread of its own, some time after the store was
+/// closed, and one that is merely locked must not be put aside.
+const UNLOCKED_WITHIN: Duration = Duration::from_secs(5);
+
+/// sled says of a lock that somebody has it in its own words, or as the system does.
+fn locked(error: &std::io::Error) -> bool {
+    let text = error.to_string();
+    text.contains("could not acquire lock") || text.contains("WouldBlock")
+}
+
 impl Store {
     /// Opens the store in `dir` with what it holds. One that cannot be opened or read is put aside as
     /// `<dir>.quarantined-<n>`, and an empty one is begun: the logs still have everything. Blocks.
@@ -90,8 +101,16 @@ impl Store {
     /// # Errors
     /// When sled refuses.
     pub fn reopen(dir: &Path) -> Result<Self, StoreError> {
-        let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES);
-        Ok(Self { db: config.open().map_err(failed("open"))? })
+        let began = Instant::now();
+        loop {
+            let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES);
+            match config.open() {
+                Err(sled::Error::Io(error)) if locked(&error) && began.elapsed() < UNLOCKED_WITHIN => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                opened => return Ok(Self { db: opened.map_err(failed("open"))? }),
+            }
+        }
     }
 
     fn open(dir: &Path) -> Result<(Self, Book), StoreError> {
