@@ -128,8 +128,8 @@ fn endpoint(address: &str, deadline: Duration) -> Endpoint {
         .tcp_nodelay(true)
         .http2_keep_alive_interval(ALIVE_EVERY)
         .keep_alive_timeout(ALIVE_WITHIN)
-        // An answer that comes after its caller gave up is counted as an error of the stream, and after a thousand of them
-        // the library would close the connection under everybody else. It is meant against strangers.
+        // An answer that comes after its caller gave up may be counted as an error of the stream, and after a thousand of them
+        // the library closes the connection under everybody else. It is meant against strangers.
         .http2_max_concurrent_reset_streams(GIVEN_UP_COUNT_MAX)
         .http2_max_local_error_reset_streams(None)
 }
