@@ -43,6 +43,9 @@ struct RunArgs {
     /// How long a pause or a partition of voters lasts at most, in seconds.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(2..=3600))]
     span: u64,
+    /// How many voters a round of the voters alone has; a round over sites has at least five.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(3..=7))]
+    voters: u8,
     /// With `all`: begin no further round after so many minutes; and begin again from the first until then.
     #[arg(long)]
     minutes: Option<u64>,
@@ -99,6 +102,7 @@ impl RunArgs {
             times: self.times.map_or(round.times, usize::from),
             seed: self.seed,
             span_max: Duration::from_secs(self.span),
+            voter_count: round.voter_count_min().max(usize::from(self.voters)),
         };
         raft::ROUNDS.iter().filter(chosen).map(options).collect()
     }

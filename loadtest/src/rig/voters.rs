@@ -38,11 +38,13 @@ pub struct Place {
     pub host: String,
     /// What stands before its program, see [`Process::wrap`].
     pub wrap: Vec<String>,
+    /// Settings of its own.
+    pub settings: Vec<String>,
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Self { host: "127.0.0.1".to_owned(), wrap: Vec::new() }
+        Self { host: "127.0.0.1".to_owned(), wrap: Vec::new(), settings: Vec::new() }
     }
 }
 
@@ -80,7 +82,7 @@ impl Voters {
         std::fs::write(&config, "[log]\nkind = \"embedded\"\n")?;
         let mut ports = Ports::new();
         let mut processes = Vec::new();
-        for (number, Place { host, wrap }) in (1..).zip(places) {
+        for (number, Place { host, wrap, settings }) in (1..).zip(places) {
             processes.push(Process {
                 name: format!("voter-{number}"),
                 service: "agent-state".to_owned(),
@@ -90,13 +92,15 @@ impl Voters {
                 http: String::new(),
                 sip: String::new(),
                 ops: ports.address_of(&host)?,
-                settings: Vec::new(),
+                settings,
                 wrap,
             });
         }
         let addresses: Vec<_> = processes.iter().map(|process| process.grpc.clone()).collect();
         for process in &mut processes {
+            let own = std::mem::take(&mut process.settings);
             process.settings = own_settings(process, &addresses);
+            process.settings.extend(own);
             process.settings.extend(settings.iter().map(|it| (*it).to_owned()));
         }
         let trunkline = Trunkline { program: program.canonicalize()?, data: dir };

@@ -18,6 +18,8 @@ pub struct Config {
     pub advertise: String,
     /// Every voter that forms the cluster, this one included, in the same order everywhere. Empty for one voter alone.
     pub peers: Vec<String>,
+    /// The site this voter runs at, for those who ask whether the voters outlive the loss of any one site. Empty to say nothing.
+    pub site: String,
     /// How often a leader says that it is there, in ms.
     pub heartbeat_ms: u64,
     /// How long a voter hears no heartbeat before it misses its leader, in ms.
@@ -46,6 +48,7 @@ impl Default for Config {
             cluster: "trunkline".to_owned(),
             advertise: String::new(),
             peers: Vec::new(),
+            site: String::new(),
             heartbeat_ms: 150,
             election_ms: 500,
             election_window_ms: 200,

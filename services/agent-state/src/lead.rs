@@ -303,6 +303,7 @@ mod tests {
                 applied_index: 1,
                 state_hash: String::new(),
                 feature_level,
+                site: String::new(),
                 silent: None,
                 log_end: (0, 0),
                 members: Vec::new(),

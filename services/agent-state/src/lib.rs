@@ -128,10 +128,10 @@ pub async fn run_by(
         shutdown: shutdown.clone(),
     };
     let service = AgentStateServiceServer::new(service);
-    let routes = Routes::new(service)
-        .add_service(consensus.server().into_service())
-        .add_service(consensus.admin().into_service());
     let closing = Shutdown::new();
+    let routes = Routes::new(service)
+        .add_service(consensus.server(&closing).into_service())
+        .add_service(consensus.admin().into_service());
     let ended = tokio::select! {
         biased;
         served = grpc::serve(listener, routes, &platform.health, &closing) => served.map_err(Into::into),
@@ -142,6 +142,8 @@ pub async fn run_by(
         never = consensus.campaign() => match never {},
         never = leave(&consensus, &shutdown, &closing) => match never {},
     };
+    // Connections outlive their server for as long as a call on them does, and hold on to the data.
+    closing.begin();
     consensus.stop().await;
     // openraft may be heard first of what it was told second.
     match (ended, failure.seen()) {

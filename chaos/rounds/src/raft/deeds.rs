@@ -12,6 +12,7 @@ use trunkline_loadtest::rig::{Place, Process};
 use super::flood;
 use super::load::{AGENT_COUNT, FLOODED_COUNT};
 use super::netns::{self, Cut};
+use super::sites;
 use super::stage::{Blow, Stage, term};
 
 /// One in so many that are killed is back by itself, and the longest it takes to come back, in µs.
@@ -40,6 +41,7 @@ pub enum Deed {
     JumpClock,
     EmptyVoter,
     Partition,
+    LoseSite,
     FillDisk,
     Flood,
 }
@@ -47,7 +49,12 @@ pub enum Deed {
 impl Deed {
     /// Whether it needs networks or disks of its own, which only namespaces give.
     pub fn needs_namespaces(self) -> bool {
-        matches!(self, Self::Partition | Self::FillDisk)
+        matches!(self, Self::Partition | Self::LoseSite | Self::FillDisk)
+    }
+
+    /// With fewer voters it makes no sense.
+    pub fn voter_count_min(self) -> usize {
+        if self == Self::LoseSite { sites::VOTER_COUNT_MIN } else { 3 }
     }
 
     /// How many agents there are.
@@ -74,6 +81,7 @@ impl Deed {
             Self::EmptyVoter => (usual, &["agent_state.snapshot_every=1000", "agent_state.log_keep=100"]),
             Self::Flood => (usual, flood::SETTINGS),
             Self::Partition => (netns::open(count)?, &[]),
+            Self::LoseSite => (sites::spread(netns::open(count)?), &[]),
             Self::FillDisk => {
                 for number in 1..=count {
                     let data = dir.join(format!("voter-{number}"));
@@ -114,6 +122,7 @@ impl Deed {
             Self::JumpClock => jump_clock(stage).await,
             Self::EmptyVoter => empty_voter(stage).await,
             Self::Partition => partition(stage).await,
+            Self::LoseSite => sites::lose(stage).await,
             Self::FillDisk => fill_disk(stage).await,
             Self::Flood => flood::flood(stage).await,
         }?;
@@ -123,7 +132,8 @@ impl Deed {
     }
 }
 
-type Struck = Result<(u64, &'static str), Failure>;
+/// When it was struck, and what exactly was done.
+pub type Struck = Result<(u64, &'static str), Failure>;
 
 /// Three of four stay dead until another leads and a reservation has succeeded, as one does whose machine is gone. The
 /// fourth comes back by itself: before, during or after the election of the next. One that is back before the others have

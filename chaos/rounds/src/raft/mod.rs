@@ -1,4 +1,4 @@
-//! Rounds of the voters of agent-state alone: three processes, sixteen clients that reserve and release agents, and one
+//! Rounds of the voters of agent-state alone: three processes or more, sixteen clients that reserve and release agents, and one
 //! [deed](deeds::Deed) that is done to the voters again and again. What clients were told is held against the facts afterwards.
 
 mod deeds;
@@ -6,6 +6,7 @@ mod flood;
 mod judge;
 mod load;
 mod netns;
+mod sites;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -109,6 +110,14 @@ pub const ROUNDS: &[Round] = &[
         deed: Deed::Partition,
     },
     Round {
+        name: "raft-lose-site",
+        what: "a site of three, with two of five voters or one, is cut off from the others (network namespaces)",
+        times: 12,
+        short: false,
+        bar: FAILOVER,
+        deed: Deed::LoseSite,
+    },
+    Round {
         name: "raft-fill-disk",
         what: "the disk under a voter is full",
         times: 6,
@@ -131,9 +140,12 @@ impl Round {
     pub fn needs_namespaces(&self) -> bool {
         self.deed.needs_namespaces()
     }
-}
 
-const VOTER_COUNT: usize = 3;
+    /// With fewer voters it makes no sense.
+    pub fn voter_count_min(&self) -> usize {
+        self.deed.voter_count_min()
+    }
+}
 
 /// How a round is played.
 pub struct Options {
@@ -146,6 +158,7 @@ pub struct Options {
     pub seed: u64,
     /// How long a pause or a partition lasts at most.
     pub span_max: Duration,
+    pub voter_count: usize,
 }
 
 /// What is said of the round.
@@ -187,12 +200,13 @@ pub async fn play(options: &Options) -> Result<Outcome, Failure> {
     }
     std::fs::create_dir_all(&options.dir)?;
     let dir = options.dir.canonicalize()?;
-    let (places, settings) = round.deed.prepare(&dir, VOTER_COUNT)?;
+    let (places, settings) = round.deed.prepare(&dir, options.voter_count)?;
     let voters = Voters::start_at(&dir, &options.program, places, settings).await?;
     let floor = Floor::open(&voters.addresses(), round.deed.agent_count()).await?;
     eprintln!(
-        "chaos: {}: {VOTER_COUNT} voters and {} agents are ready; {CLIENT_COUNT} clients begin",
+        "chaos: {}: {} voters and {} agents are ready; {CLIENT_COUNT} clients begin",
         round.name,
+        options.voter_count,
         round.deed.agent_count()
     );
     let load = Load::start(floor.clone(), options.seed);
@@ -244,7 +258,7 @@ pub async fn play(options: &Options) -> Result<Outcome, Failure> {
         failed.iter().map(|(promise, found)| json!({"promise": promise, "found": found})).collect();
     let line = json!({
         "bench": "raft", "case": format!("{}/times={}", round.name, blows.len()), "round": round.name, "pass": pass,
-        "ours": spread(&recovered),
+        "voters": options.voter_count, "ours": spread(&recovered),
         "bar": {"p99_us": round.bar.p99_us, "max_us": round.bar.max_us},
         "measured": "from the blow until the first reservation asked for after it is granted",
         "figures": {

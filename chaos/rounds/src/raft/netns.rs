@@ -49,7 +49,7 @@ pub fn open(count: usize) -> Result<Vec<Place>, Failure> {
         run(&["ip", "-n", &name, "link", "set", "eth0", "up"])?;
         run(&["ip", "-n", &name, "link", "set", "lo", "up"])?;
         let wrap = ["ip", "netns", "exec", &name].map(ToOwned::to_owned).to_vec();
-        places.push(Place { host, wrap });
+        places.push(Place { host, wrap, ..Place::default() });
     }
     Ok(places)
 }

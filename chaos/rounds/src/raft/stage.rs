@@ -128,7 +128,11 @@ impl Stage {
         id.ok_or_else(|| Failure::new(format!("no member is at {address}: {status}")))
     }
 
-    async fn status(&self) -> Result<Value, Failure> {
+    /// What `trunkline raft status` tells.
+    ///
+    /// # Errors
+    /// When it tells nothing.
+    pub async fn status(&self) -> Result<Value, Failure> {
         let voters = self.voters.addresses().join(",");
         let output = self.voters.trunkline.run(&["raft", "status", "--json", "--voters", &voters]).await?;
         serde_json::from_str(&output.stdout).map_err(|_| Failure::new(output.stderr.trim().to_owned()))

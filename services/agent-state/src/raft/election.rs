@@ -222,6 +222,7 @@ mod tests {
             state_hash: String::new(),
             members: Vec::new(),
             feature_level: 0,
+            site: String::new(),
         };
         let (own, misses, hears) = ((4, 90), Some(500), Some(499));
         for (others, answers, wanted) in [

@@ -68,6 +68,8 @@ pub struct Told {
     pub members: Vec<Member>,
     /// The highest level of rules it takes part in.
     pub feature_level: u32,
+    /// The site it runs at; empty where nobody said.
+    pub site: String,
 }
 
 /// Asks who answers at an address, at most for `time_max`. `wall` reads the clock its own is compared with.
@@ -116,6 +118,7 @@ async fn ask(
         state_hash: answer.state_hash,
         members: answer.members.into_iter().map(member).collect(),
         feature_level: answer.feature_level,
+        site: answer.site,
     });
     Ok(Identity { node_id: answer.node_id, formed: answer.initialized, told })
 }

@@ -7,6 +7,7 @@ mod admin;
 mod commits;
 mod election;
 mod identify;
+mod line;
 mod members;
 mod message;
 mod network;
@@ -28,6 +29,7 @@ use tokio::sync::Mutex;
 use trunkline_domain::agent_state::Reply;
 use trunkline_domain::vocabulary::Timestamp;
 use trunkline_proto::agent_state::v1 as api;
+use trunkline_runtime::shutdown::Shutdown;
 
 pub use self::admin::Admin;
 use self::election::{Pulse, Timing};
@@ -138,6 +140,7 @@ pub struct Consensus {
     /// Whether it is about to stop.
     leaving: Arc<AtomicBool>,
     feature_level_max: u32,
+    site: String,
 }
 
 impl Consensus {
@@ -196,6 +199,7 @@ impl Consensus {
             changing,
             leaving,
             feature_level_max: config.feature_level_max,
+            site: config.site.clone(),
         };
         if consensus.alone() {
             // Nobody else can vote: no need to wait for a time-out.
@@ -266,9 +270,9 @@ impl Consensus {
         Some(others.filter_map(|id| membership.get_node(&id)).map(|node| node.addr.clone()).collect())
     }
 
-    /// The service the other replicas speak to.
-    pub fn server(&self) -> Server {
-        Server(self.clone())
+    /// The service the other replicas speak to, whose calls end once it is closing.
+    pub fn server(&self, closing: &Shutdown) -> Server {
+        Server { consensus: self.clone(), closing: closing.clone() }
     }
 
     /// The service operators speak to.

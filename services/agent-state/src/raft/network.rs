@@ -29,6 +29,7 @@ use trunkline_proto::agent_state::v1::raft_service_client::RaftServiceClient;
 use trunkline_runtime::grpc;
 
 use super::commits;
+use super::line::Line;
 use super::message::{self, Chunk};
 use super::types::{Snapshot, SnapshotData, SnapshotMeta, TypeConfig, Vote};
 
@@ -66,19 +67,22 @@ pub struct Peer {
     address: String,
     reach: Reach,
     client: RaftServiceClient<Channel>,
+    line: Line,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, node: &BasicNode) -> Peer {
+        let client = client(&node.addr);
         Peer {
             cluster: self.cluster.clone(),
             source: self.node_id,
             target,
             address: node.addr.clone(),
             reach: self.reach.clone(),
-            client: client(&node.addr),
+            line: Line::new(client.clone()),
+            client,
         }
     }
 }
@@ -174,15 +178,17 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let message = api::AppendRequest {
+        let message = api::AppendStreamRequest {
             cluster: self.cluster.clone(),
             source_node_id: self.source,
             target_node_id: self.target,
             payload: message::append(rpc).into(),
         };
         let waits = self.reach.ask(&self.address);
-        let answered = self.client.append(timed(message, &option)).await;
-        let payload = self.answer(waits, answered, |it| (it.node_id, it.payload.into()))?;
+        let time_max = option.hard_ttl().max(DEADLINE_MIN);
+        let answered = self.line.ask(message, time_max).await;
+        let payload =
+            self.answer(waits, answered.map(Response::new), |it| (it.node_id, it.payload.into()))?;
         self.result(&payload)
     }
 

@@ -106,6 +106,23 @@ impl Status {
         self.voters.iter().filter_map(|it| Some(it.told.as_ref().ok()?.1.feature_level)).collect()
     }
 
+    /// How many vote at each site; `None` unless all that vote tell theirs.
+    fn sites(&self) -> Option<BTreeMap<&str, usize>> {
+        let mut sites = BTreeMap::new();
+        let told = self.voters.iter().filter_map(|it| it.told.as_ref().ok());
+        for (_, told) in told.filter(|(node_id, told)| self.votes(*node_id) && !told.site.is_empty()) {
+            *sites.entry(told.site.as_str()).or_default() += 1;
+        }
+        (sites.values().sum::<usize>() == voting_count(&self.members, self.voters.len())).then_some(sites)
+    }
+
+    /// The site with the most voters, when those elsewhere are no majority.
+    fn needed<'a>(&self, sites: &BTreeMap<&'a str, usize>) -> Option<(&'a str, usize)> {
+        let all: usize = sites.values().sum();
+        let largest = sites.iter().max_by_key(|(_, count)| **count).map(|(site, count)| (*site, *count));
+        largest.filter(|(_, count)| (all - count) * 2 <= all)
+    }
+
     /// How far a voter's clock is ahead of the median of all that answered, in ms, by the rule that voters judge themselves by.
     fn clock_offset(&self, of: &Told) -> Option<Millis> {
         let told: Vec<_> = self.voters.iter().filter_map(|it| it.told.as_ref().ok()).collect();
@@ -148,7 +165,7 @@ impl Status {
     }
 
     pub(super) fn text(&self) -> String {
-        let head = [
+        let mut head = vec![
             "address",
             "node id",
             "role",
@@ -158,6 +175,11 @@ impl Status {
             "level",
             "state hash",
         ];
+        let sited =
+            self.voters.iter().any(|it| it.told.as_ref().is_ok_and(|(_, told)| !told.site.is_empty()));
+        if sited {
+            head.push("site");
+        }
         let mut rows = Vec::new();
         let mut remarks = String::new();
         for voter in &self.voters {
@@ -173,6 +195,7 @@ impl Status {
                         told.feature_level.to_string(),
                         told.state_hash.clone(),
                     ]);
+                    row.extend(sited.then(|| told.site.clone()));
                     if let Some(missing) = self.missing_at(&voter.address) {
                         remarks.push_str(&replaced(&voter.address, missing, *node_id));
                     }
@@ -195,6 +218,12 @@ impl Status {
                 "voters of different feature levels ({levels}) are not compared: their programs keep other states\n"
             ));
         }
+        if let Some((site, count)) = self.sites().and_then(|sites| self.needed(&sites)) {
+            let all = voting_count(&self.members, self.voters.len());
+            remarks.push_str(&format!(
+                "without site {site}, where {count} of {all} voters run, no quorum is left\n"
+            ));
+        }
         if self.compared_at.is_none() {
             remarks.push_str("states were not compared: no majority was seen at one index\n");
         }
@@ -214,6 +243,7 @@ impl Status {
                 "clock_offset_ms": self.clock_offset(told).map(|it| it.0),
                 "feature_level": told.feature_level,
                 "state_hash": told.state_hash,
+                "site": told.site,
             }),
             Err(why) => serde_json::json!({
                 "address": voter.address,
@@ -225,12 +255,16 @@ impl Status {
         let members = self.members.iter().map(|it| {
             serde_json::json!({"node_id": it.node_id.to_string(), "address": it.address, "voting": it.voting})
         });
+        let sites = self.sites();
+        let outlives = sites.as_ref().map(|sites| self.needed(sites).is_none());
         serde_json::json!({
             "leader": self.leader().ok(),
             "compared_at_index": self.compared_at,
             "differences": self.differences,
             "voters": voters.collect::<Vec<_>>(),
             "members": members.collect::<Vec<_>>(),
+            "sites": sites,
+            "outlives_any_site": outlives,
         })
     }
 }
@@ -355,6 +389,7 @@ mod tests {
                         state_hash,
                         members,
                         feature_level: 0,
+                        site: String::new(),
                     },
                 )
             });
@@ -465,6 +500,36 @@ mod tests {
                 "states were not compared: no majority was seen at one index"
             ]
         );
+    }
+
+    #[test]
+    fn it_says_which_site_takes_the_quorum_with_it() {
+        let five = [(7, L), (8, F), (9, F), (10, F), (11, F)];
+        let rows = five.map(|(id, role)| Some((id, role, 2, Some(7), 9, "a", 0)));
+        for (sites, needed) in [
+            (["north", "north", "south", "south", "west"], None),
+            (["north", "north", "north", "south", "west"], Some(("north", 3))),
+            (["north", "north", "south", "south", "south"], Some(("south", 3))),
+        ] {
+            let mut shown = status(&rows);
+            for (voter, site) in shown.voters.iter_mut().zip(sites) {
+                voter.told.as_mut().unwrap().1.site = site.to_owned();
+            }
+            let counts = shown.sites().unwrap();
+            assert_eq!(shown.needed(&counts), needed, "{sites:?}");
+            assert_eq!(shown.json()["outlives_any_site"], needed.is_none());
+            let (text, lines) = (shown.text(), shown.text().lines().count());
+            assert!(text.lines().next().unwrap().ends_with("site"), "{text}");
+            assert_eq!(lines, if needed.is_some() { 7 } else { 6 }, "{text}");
+            if let Some((site, count)) = needed {
+                let remark =
+                    format!("without site {site}, where {count} of 5 voters run, no quorum is left\n");
+                assert!(text.ends_with(&remark), "{text}");
+            }
+            // One that says nothing: nothing is known of all.
+            shown.voters[4].told.as_mut().unwrap().1.site.clear();
+            assert_eq!((shown.sites(), &shown.json()["outlives_any_site"]), (None, &serde_json::Value::Null));
+        }
     }
 
     #[test]
