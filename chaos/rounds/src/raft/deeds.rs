@@ -302,8 +302,9 @@ async fn partition(stage: &mut Stage) -> Struck {
     let span = stage.span();
     let node_id = stage.node_id(&voter.grpc).await?;
     let asked = stage.chance.below(3);
-    let at = stage.load.now();
     cuts.iter().try_for_each(|cut| cut.begin())?;
+    // Not before: between two cuts there may be a majority still.
+    let at = stage.load.now();
     let kind = match (asked, kind) {
         (0, LEADER_ALONE) => "leader alone, removed",
         (0, FOLLOWER_ALONE) => "follower alone, removed",

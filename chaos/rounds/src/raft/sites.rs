@@ -20,8 +20,9 @@ use super::stage::Stage;
 /// Two and two and one.
 pub const VOTER_COUNT_MIN: usize = 5;
 const SITES: [&str; 3] = ["north", "south", "west"];
-/// As long after the cut a minority may not know yet that it is one.
-const NOTICED_WITHIN: Duration = Duration::from_secs(2);
+/// As long after the cut a minority may not know yet that it is one: its leader waits for two election time-outs of 500 ms, and
+/// who follows that leader misses it after two more.
+const NOTICED_WITHIN: Duration = Duration::from_millis(2_500);
 /// From then on an answer takes no longer than this.
 const SAID_WITHIN: Duration = Duration::from_millis(500);
 /// The pause between two questions.
@@ -66,9 +67,9 @@ pub async fn lose(stage: &mut Stage) -> Struck {
     let cuts: Vec<_> =
         pairs.flat_map(|(one, other)| [Cut { from: one, to: other }, Cut { from: other, to: one }]).collect();
     let span = NOTICED_WITHIN + stage.span();
-    let at = stage.load.now();
     cuts.iter().try_for_each(|cut| cut.begin())?;
-    let began = Instant::now();
+    // What was granted between two cuts was granted by a majority that was still there.
+    let (at, began) = (stage.load.now(), Instant::now());
     let asked = lost.iter().map(|nth| ask(&stage.voters.processes[*nth].grpc, began, began + span));
     let (recovered, asked) = tokio::join!(stage.recovered(), futures::future::join_all(asked));
     cuts.iter().try_for_each(|cut| cut.end())?;
@@ -101,7 +102,7 @@ async fn ask(address: &str, began: Instant, until: Instant) -> Result<Asked, Fai
         let from = Instant::now();
         // A command that changes nothing, wherever it is decided.
         let request = api::GoReadyRequest {
-            command_id: "cmd_of_nobody".to_owned(),
+            command_id: "cmd_nobody".to_owned(),
             agent_id: "agt_nobody".to_owned(),
             ..Default::default()
         };

@@ -317,8 +317,11 @@ impl Consensus {
     /// When this replica does not lead or no quorum confirms that it does.
     pub async fn linearizable(&self) -> Result<(), ProposeError> {
         use openraft::error::{LinearizableReadError, RaftError};
-        // The question to the others would make them follow on.
+        // The question to the others would make them follow on, also a leader that hears none of their answers.
         self.stamp()?;
+        if self.quorum.silent(&self.raft.metrics().borrow_watched()) {
+            return Err(ProposeError::NoQuorum);
+        }
         match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
             Ok(_) => Ok(()),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
