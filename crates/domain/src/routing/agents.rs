@@ -10,8 +10,6 @@ use crate::vocabulary::{AgentId, ContactId, DeviceId, Epoch, OfferId, Timestamp}
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Agents {
     by_id: BTreeMap<AgentId, AgentView>,
-    /// Exactly those of `by_id` that are [`AgentView::free`].
-    free: BTreeSet<AgentId>,
 }
 
 /// One agent.
@@ -65,6 +63,11 @@ impl AgentView {
         self.held.iter().find(|held| held.offer_id == *offer_id)
     }
 
+    /// Until when it can be called, unless it registers again.
+    pub(super) fn reachable_until(&self) -> Option<Timestamp> {
+        self.devices.values().max().copied()
+    }
+
     /// Whether it can be called at `now`.
     pub fn reachable(&self, now: Timestamp) -> bool {
         self.devices.values().any(|expires_at| *expires_at > now)
@@ -80,11 +83,6 @@ impl Agents {
     /// Every agent the log ever named, by id.
     pub fn all(&self) -> impl Iterator<Item = (&AgentId, &AgentView)> {
         self.by_id.iter()
-    }
-
-    /// The agents whose reservation could be granted, devices aside, by id.
-    pub(super) fn free(&self) -> impl Iterator<Item = (&AgentId, &AgentView)> {
-        self.free.iter().filter_map(|agent_id| self.by_id.get_key_value(agent_id))
     }
 
     pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
@@ -152,14 +150,8 @@ impl Projection for Agents {
             | AgentFact::LeaseLapsed { .. }
             | AgentFact::LeaseReleased { .. } => {}
         }
-        let free = agent.free();
-        if free && !was_free && !keeps_its_turn {
+        if agent.free() && !was_free && !keeps_its_turn {
             agent.idle_since = at;
-        }
-        if free && !was_free {
-            self.free.insert(agent_id.clone());
-        } else if !free && was_free {
-            self.free.remove(agent_id);
         }
     }
 }

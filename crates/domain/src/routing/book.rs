@@ -19,6 +19,8 @@ pub type Rank = (i32, Timestamp, ContactId);
 pub struct Book {
     waiting: BTreeMap<ContactId, Waiting>,
     ranked: BTreeSet<Rank>,
+    /// The same, by queue.
+    queues: BTreeMap<QueueId, BTreeSet<Rank>>,
     /// Contacts that found their queue full and whose visit is not over yet.
     turned_away: BTreeMap<ContactId, TurnedAway>,
     offers: BTreeMap<OfferId, Offer>,
@@ -90,30 +92,6 @@ pub struct Offer {
     pub made_by: EventId,
 }
 
-#[cfg(test)]
-impl Waiting {
-    pub(super) fn for_tests(
-        required_skills: Vec<SkillId>,
-        missed: BTreeMap<AgentId, (OfferId, Timestamp)>,
-        node_id: NodeId,
-    ) -> Self {
-        Self {
-            company_id: CompanyId::from_name("x").unwrap(),
-            queue_id: QueueId::from_name("x").unwrap(),
-            visit: 1,
-            priority: 0,
-            enqueued_at: Timestamp(0),
-            required_skills,
-            node_id,
-            round: 0,
-            offer: None,
-            missed,
-            queued_by: EventId::from_name("x").unwrap(),
-            sequence: 0,
-        }
-    }
-}
-
 impl Book {
     /// A waiting contact, offered ones included.
     pub fn waiting(&self, contact_id: &ContactId) -> Option<&Waiting> {
@@ -132,8 +110,8 @@ impl Book {
 
     /// How many wait in a queue, offered ones included.
     pub fn waiting_in(&self, queue_id: &QueueId) -> u32 {
-        let there = self.waiting.values().filter(|waiting| waiting.queue_id == *queue_id);
-        u32::try_from(there.count()).unwrap_or(u32::MAX)
+        let there = self.queues.get(queue_id).map_or(0, BTreeSet::len);
+        u32::try_from(there).unwrap_or(u32::MAX)
     }
 
     /// A contact that found its queue full and whose visit is not over yet.
@@ -163,10 +141,20 @@ impl Book {
 
     /// The place a contact of this rank would take in its queue, from 1.
     pub(super) fn place(&self, queue_id: &QueueId, rank: &Rank) -> u32 {
-        let ahead = self.ranked.range(..rank.clone()).filter(|(_, _, contact_id)| {
-            self.waiting.get(contact_id).is_some_and(|waiting| waiting.queue_id == *queue_id)
-        });
-        u32::try_from(ahead.count() + 1).unwrap_or(u32::MAX)
+        let Some(there) = self.queues.get(queue_id) else { return 1 };
+        // From both ends at once: whoever comes last, or first, is not counted past everybody.
+        let (mut ahead, mut behind) = (there.range(..rank), there.range(rank..));
+        let mut counted = 0;
+        let place = loop {
+            if ahead.next().is_none() {
+                break counted + 1;
+            }
+            if behind.next().is_none() {
+                break there.len() - counted + 1;
+            }
+            counted += 1;
+        };
+        u32::try_from(place).unwrap_or(u32::MAX)
     }
 
     /// The sequence of the next fact of a stream.
@@ -206,7 +194,14 @@ impl Book {
     fn leave(&mut self, contact_id: &ContactId, sequence: u64, at: Timestamp) {
         self.turned_away.remove(contact_id);
         if let Some(waiting) = self.waiting.remove(contact_id) {
-            self.ranked.remove(&(waiting.priority, waiting.enqueued_at, contact_id.clone()));
+            let rank = (waiting.priority, waiting.enqueued_at, contact_id.clone());
+            self.ranked.remove(&rank);
+            if let Some(there) = self.queues.get_mut(&waiting.queue_id) {
+                there.remove(&rank);
+                if there.is_empty() {
+                    self.queues.remove(&waiting.queue_id);
+                }
+            }
             // An offer ends before its contact leaves; should a log say otherwise, nothing is left dangling.
             if let Some(offer) = waiting.offer.and_then(|offer_id| self.offers.remove(&offer_id)) {
                 self.offered.remove(&offer.agent_id);
@@ -266,7 +261,9 @@ impl Projection for Book {
                 place: _,
             } => {
                 self.forget(contact_id);
-                self.ranked.insert((*priority, *enqueued_at, contact_id.clone()));
+                let rank = (*priority, *enqueued_at, contact_id.clone());
+                self.queues.entry(queue_id.clone()).or_default().insert(rank.clone());
+                self.ranked.insert(rank);
                 let waiting = Waiting {
                     company_id: company_id.clone(),
                     queue_id: queue_id.clone(),

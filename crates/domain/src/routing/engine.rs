@@ -7,6 +7,8 @@ use super::book::Book;
 use super::input::{Input, OfferCommand, OfferRefusal, Output, ReleaseCommand};
 use super::nodes::Nodes;
 use super::pending::Pending;
+use super::pools::Pools;
+use super::turn::Touched;
 use crate::directory::Directory;
 use crate::facts::{
     AgentFact, ContactFact, DirectoryFact, OfferEnd, OfferFailure, Outcome, Recorded, ReleaseOutcome,
@@ -49,6 +51,10 @@ pub struct Router {
     pub(super) offer_count: u64,
     /// Wishes put to agent-state and not answered.
     pub(super) pending: Pending,
+    /// Who seeks and who is available, as of the last turn.
+    pub(super) pools: Pools,
+    /// What changed since.
+    pub(super) touched: Touched,
     pub(super) timers: Timers<Timer>,
     /// Offers that were live when the partition was taken; empty once it has caught up.
     found_live: BTreeSet<OfferId>,
@@ -81,7 +87,9 @@ pub(super) enum Timer {
     /// A contact that found its queue full, and has not ended.
     TurnedAway(ContactId),
     /// Somebody who missed a contact may be offered it again.
-    LookAgain,
+    LookAgain(ContactId),
+    /// Nobody has called an agent's telephone by its name for so long that it cannot be called any more.
+    Unreachable(AgentId),
     /// The directory in force changes.
     DirectoryChanges,
 }
@@ -120,6 +128,8 @@ impl Router {
             fact_count: 0,
             offer_count: 0,
             pending: Pending::default(),
+            pools: Pools::default(),
+            touched: Touched::default(),
             timers: Timers::default(),
             found_live: BTreeSet::new(),
             facts: Vec::new(),
@@ -186,6 +196,7 @@ impl Router {
     /// Decisions begin: every live offer is told to its node again, and holds that no offer stands behind are given back.
     fn caught_up(&mut self) {
         self.phase = Phase::Live;
+        self.touched.directory = true;
         self.await_directory();
         let offers: Vec<OfferId> = self.book.offers().map(|(offer_id, _)| offer_id.clone()).collect();
         for offer_id in offers {
@@ -212,12 +223,15 @@ impl Router {
 
     fn agents_record(&mut self, cell: Cell, outcome: &Outcome<AgentFact>) {
         for fact in &outcome.facts {
-            self.nodes.fold(&fact.fact);
+            if self.nodes.fold(&fact.fact) {
+                self.touch_contacts();
+            }
             if cell != self.cell {
                 continue;
             }
             self.agents.fold(fact);
             if let Some(agent_id) = fact.fact.agent_id() {
+                self.touch_agent(agent_id);
                 self.timers.cancel(&Timer::AgentKeptBack(agent_id.clone()));
             }
             if self.phase != Phase::Live {
@@ -275,6 +289,7 @@ impl Router {
         self.end_offer(&offer.offer_id, OfferEnd::Failed(failure), Cause::of(&made_by));
         // The contacts log will tell that it has gone; until then, or until the node is back, asking again is in vain.
         self.timers.set(Timer::ContactKeptBack(offer.contact_id.clone()), self.now + CONTACT_KEPT_BACK);
+        self.touch_contact(&offer.contact_id);
     }
 
     fn tick(&mut self) {
@@ -282,9 +297,14 @@ impl Router {
             match timer {
                 Timer::Lapse(offer_id) => self.lapse(&offer_id),
                 Timer::TurnedAway(contact_id) => self.tell_turned_away(&contact_id),
-                Timer::DirectoryChanges => self.await_directory(),
-                // The turn that follows looks at everybody anyway.
-                Timer::AgentKeptBack(_) | Timer::ContactKeptBack(_) | Timer::LookAgain => {}
+                Timer::DirectoryChanges => {
+                    self.touched.directory = true;
+                    self.await_directory();
+                }
+                Timer::AgentKeptBack(agent_id) | Timer::Unreachable(agent_id) => self.touch_agent(&agent_id),
+                Timer::ContactKeptBack(contact_id) | Timer::LookAgain(contact_id) => {
+                    self.touch_contact(&contact_id);
+                }
             }
         }
     }
@@ -368,6 +388,7 @@ impl Router {
         };
         let recorded = Recorded { meta, fact };
         self.book.fold(&recorded);
+        self.touch_those_of(&recorded.fact);
         self.facts.push(recorded);
     }
 
@@ -397,19 +418,9 @@ impl Router {
     fn directory_record(&mut self, outcome: &Outcome<DirectoryFact>) {
         outcome.facts.iter().for_each(|fact| self.directory.fold(fact));
         if self.phase == Phase::Live {
+            self.touched.directory = true;
             self.await_directory();
         }
-    }
-
-    /// The agents that routing keeps back itself.
-    pub(super) fn kept_back(&self) -> BTreeSet<AgentId> {
-        let timers = &self.timers;
-        let refused = self
-            .agents
-            .free()
-            .map(|(agent_id, _)| agent_id)
-            .filter(|agent_id| timers.get(&Timer::AgentKeptBack((*agent_id).clone())).is_some());
-        refused.chain(self.pending.agents()).cloned().collect()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The parent routes ([`Router`]), the parts decide: `settle` says what the contacts log means for queues and offers,
 //! `limits` how many may wait,
-//! `propose` is the one place that makes offers, `matching` says who gets whom.
+//! `turn` says who may be matched since the input before, `pools` who gets whom, `propose` is the one place that makes offers.
 
 mod agents;
 #[cfg(test)]
@@ -13,9 +13,13 @@ mod input;
 #[cfg(test)]
 mod limit_tests;
 mod limits;
-mod matching;
+#[cfg(test)]
+mod naive;
 mod nodes;
 mod pending;
+mod pools;
+#[cfg(test)]
+mod pools_tests;
 #[cfg(test)]
 mod property_tests;
 mod propose;
@@ -26,10 +30,11 @@ mod settle;
 mod sim;
 #[cfg(test)]
 mod table_tests;
+mod turn;
 
 pub use agents::{AgentView, Agents, HeldFor};
 pub use book::{Book, Offer, Rank, TurnedAway, Waiting};
 pub use engine::{LAPSE_AFTER, Router};
 pub use input::{Input, OfferCommand, OfferRefusal, Output, ReleaseCommand, TurnAwayCommand, Wish};
 pub use limits::TELL_AGAIN_AFTER;
-pub use matching::PASSED_OVER_MAX;
+pub use propose::PASSED_OVER_MAX;

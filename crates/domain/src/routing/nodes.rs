@@ -16,7 +16,9 @@ impl Nodes {
         self.0.get(node_id).map(|(_, address)| address.as_str())
     }
 
-    pub(super) fn fold(&mut self, fact: &AgentFact) {
+    /// Takes a fact into account; says whether a node is there or gone by it.
+    pub(super) fn fold(&mut self, fact: &AgentFact) -> bool {
+        let before = self.0.len();
         match fact {
             AgentFact::LeaseGranted { resource, holder, epoch, address, .. } if is_of(resource, holder) => {
                 self.0.insert(holder.clone(), (*epoch, address.clone()));
@@ -29,6 +31,7 @@ impl Nodes {
             }
             _ => {}
         }
+        self.0.len() != before
     }
 
     pub(super) fn hash_into(&self, hasher: &mut StateHasher) {

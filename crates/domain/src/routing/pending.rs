@@ -42,7 +42,7 @@ impl Pending {
         self.contacts.contains(contact_id)
     }
 
-    pub(super) fn agents(&self) -> impl Iterator<Item = &AgentId> {
-        self.agents.iter()
+    pub(super) fn about_agent(&self, agent_id: &AgentId) -> bool {
+        self.agents.contains(agent_id)
     }
 }

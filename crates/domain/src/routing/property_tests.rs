@@ -4,10 +4,6 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::agents::AgentView;
-use super::bench::{agent_id, contact_id, node_id, skill_ids};
-use super::book::Waiting;
-use super::matching::{Candidate, Match, Seeker, match_turn};
 use super::sim::World;
 use crate::facts::{Recorded, RoutingFact};
 use crate::vocabulary::*;
@@ -28,80 +24,6 @@ proptest! {
         prop_assert_eq!(live, replayed);
         one_life_per_visit(&world.own())?;
     }
-
-    #[test]
-    fn the_clever_match_is_the_naive_one(
-        agents in prop::collection::vec((0_u8..8, 0_i64..4, any::<bool>()), 0..8),
-        contacts in prop::collection::vec((0_u8..8, prop::collection::vec((0_usize..8, 0_i64..60_000), 0..3)), 0..12),
-    ) {
-        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
-        let skills = |mask: u8| -> Vec<SkillId> {
-            let all = [(1, "x"), (2, "y"), (4, "z")];
-            skill_ids(&all.iter().filter(|(bit, _)| mask & bit != 0).map(|(_, name)| *name).collect::<Vec<_>>())
-        };
-        let ids: Vec<AgentId> = names.iter().map(|name| agent_id(name)).collect();
-        let views: Vec<(AgentView, Vec<SkillId>)> = agents
-            .iter()
-            .map(|(mask, idle_since, ready)| {
-                let view = AgentView {
-                    signed_in: true,
-                    ready: *ready,
-                    idle_since: Timestamp(*idle_since),
-                    ..AgentView::default()
-                };
-                (view, skills(*mask))
-            })
-            .collect();
-        let candidates: Vec<Candidate<'_>> = views
-            .iter()
-            .zip(&ids)
-            .map(|((view, skills), agent_id)| Candidate {
-                agent_id,
-                view,
-                skills,
-                known: true,
-                kept_back: false,
-                reachable: true,
-            })
-            .collect();
-        let waiting: Vec<(ContactId, Waiting)> = contacts
-            .iter()
-            .zip(names)
-            .map(|((mask, missed), name)| {
-                let missed: BTreeMap<_, _> = missed
-                    .iter()
-                    .map(|(agent, at)| (ids[*agent].clone(), (OfferId::from_name("o").unwrap(), Timestamp(*at))))
-                    .collect();
-                (contact_id(name), Waiting::for_tests(skills(*mask), missed, node_id("one")))
-            })
-            .collect();
-        let seekers: Vec<Seeker<'_>> = waiting
-            .iter()
-            .map(|(contact_id, waiting)| Seeker { contact_id, waiting, reoffer_after: Millis(30_000) })
-            .collect();
-        let now = Timestamp(60_000);
-        prop_assert_eq!(match_turn(&seekers, &candidates, now).matches, naive(&seekers, &candidates, now));
-    }
-}
-
-/// Every contact in turn looks at every agent.
-fn naive(seekers: &[Seeker<'_>], candidates: &[Candidate<'_>], now: Timestamp) -> Vec<Match> {
-    let mut matches: Vec<Match> = Vec::new();
-    for (seeker, it) in seekers.iter().enumerate() {
-        let best = (0..candidates.len())
-            .filter(|index| candidates[*index].available())
-            .filter(|index| matches.iter().all(|pair| pair.candidate != *index))
-            .filter(|index| {
-                it.waiting.required_skills.iter().all(|id| candidates[*index].skills.contains(id))
-            })
-            .filter(|index| {
-                let missed = it.waiting.missed.get(candidates[*index].agent_id);
-                missed.is_none_or(|(_, at)| *at + it.reoffer_after <= now)
-            })
-            .min_by_key(|index| (candidates[*index].view.idle_since, candidates[*index].agent_id));
-        matches.extend(best.map(|candidate| Match { seeker, candidate }));
-    }
-    matches
 }
 
 /// In the log: a contact is queued, offered one after the other, and leaves once; its stream has no gap.

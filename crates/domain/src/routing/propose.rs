@@ -1,15 +1,16 @@
 //! The one place that makes offers: plan a turn, ask agent-state for all of it, offer what is granted.
 
-use std::collections::BTreeSet;
-
-use super::agents::AgentView;
 use super::book::Waiting;
 use super::engine::{AGENT_KEPT_BACK, CONTACT_KEPT_BACK, Cause, LAPSE_AFTER, Router, Timer};
 use super::input::{Output, Wish};
-use super::matching::{Candidate, Seeker, match_turn, passed_over};
 use super::pending::Asked;
-use crate::facts::RoutingFact;
-use crate::vocabulary::{AgentId, ContactId, Millis, OfferId, Timestamp};
+use super::pools::{AgentNo, Nearness, Pools, Standing};
+use super::turn::Missed;
+use crate::facts::{PassedOver, PassedOverReason, RoutingFact};
+use crate::vocabulary::{AgentId, ContactId, Millis, OfferId};
+
+/// How many candidates an offer tells that they were passed over.
+pub const PASSED_OVER_MAX: usize = 5;
 
 /// How long an offer rings when its queue is not defined any more.
 const OFFER_TIMEOUT_DEFAULT: Millis = Millis(15_000);
@@ -30,88 +31,56 @@ const ABOUT_CONTACT: [&str; 7] = [
 impl Router {
     /// Plans a turn. Afterwards no agent is free who could serve a contact that waits unoffered.
     pub(super) fn propose(&mut self) {
-        let (asked, look_again_at) = self.plan();
-        match look_again_at {
-            Some(at) => self.timers.set(Timer::LookAgain, at),
-            None => {
-                self.timers.cancel(&Timer::LookAgain);
-            }
+        let fresh = self.freshen();
+        if fresh.is_empty() {
+            return;
         }
+        #[cfg(test)]
+        let expected = super::naive::plan(self);
+        let missed = Missed { book: &self.book, directory: &self.directory, now: self.now };
+        let book = &self.book;
+        let met = self.pools.turn(&fresh, &missed, WISHES_MAX, |pools, rank, agent| {
+            let waiting = book.waiting(&rank.2);
+            let over = waiting.map(|it| passed_over(pools, it, agent, &missed)).unwrap_or_default();
+            (rank.2.clone(), pools.agent_id(agent).clone(), over)
+        });
+        #[cfg(test)]
+        assert_eq!(met, expected, "a turn is what looking at everybody comes to");
+        self.touched.all = met.len() == WISHES_MAX;
+        let asked: Vec<Asked> = met
+            .into_iter()
+            .filter_map(|(contact_id, agent_id, over)| self.asked(contact_id, agent_id, over))
+            .collect();
         if asked.is_empty() {
             return;
         }
-        self.offer_count += asked.len() as u64;
         let wishes = asked.iter().map(|asked| asked.wish.clone()).collect();
         asked.into_iter().for_each(|asked| self.pending.put(asked));
         self.commands.push(Output::Reserve(wishes));
     }
 
-    /// The wishes of a turn, and when to look again because of who missed a contact.
-    fn plan(&self) -> (Vec<Asked>, Option<Timestamp>) {
-        let now = self.now;
-        let kept_back = self.kept_back();
-        let candidate = |(agent_id, view)| self.candidate(agent_id, view, &kept_back);
-        let idle: Vec<Candidate<'_>> =
-            self.agents.free().map(candidate).filter(Candidate::available).collect();
-        if idle.is_empty() {
-            return (Vec::new(), None);
-        }
-        let seekers: Vec<Seeker<'_>> = self
-            .book
-            .in_order()
-            .filter(|(contact_id, waiting)| self.seeks(contact_id, waiting))
-            .map(|(contact_id, waiting)| Seeker::new(contact_id, waiting, &self.directory, now))
-            .collect();
-        let mut matched = match_turn(&seekers, &idle, now);
-        matched.matches.truncate(WISHES_MAX);
-        if matched.matches.is_empty() {
-            return (Vec::new(), matched.look_again_at);
-        }
-        // Only now is everybody looked at: an offer tells why it was not the others.
-        let everybody: Vec<Candidate<'_>> = self.agents.all().map(candidate).collect();
-        let asked = matched.matches.iter().enumerate().map(|(ordinal, pair)| {
-            let (seeker, agent_id) = (&seekers[pair.seeker], idle[pair.candidate].agent_id);
-            let waiting = seeker.waiting;
-            let queue = self.directory.queue(&waiting.queue_id, now);
-            let timeout = queue.map_or(OFFER_TIMEOUT_DEFAULT, |queue| queue.offer_timeout_ms);
-            let wish = Wish {
-                offer_id: self.offer_id(self.offer_count + ordinal as u64 + 1),
-                agent_id: agent_id.clone(),
-                contact_id: seeker.contact_id.clone(),
-                company_id: waiting.company_id.clone(),
-                queue_id: waiting.queue_id.clone(),
-                node_id: waiting.node_id.clone(),
-                expires_at: now + timeout,
-            };
-            let passed_over = passed_over(seeker, agent_id, &everybody, now);
-            Asked { wish, visit: waiting.visit, passed_over }
-        });
-        (asked.collect(), matched.look_again_at)
-    }
-
-    /// Whether a waiting contact is to be offered to somebody now.
-    pub(super) fn seeks(&self, contact_id: &ContactId, waiting: &Waiting) -> bool {
-        waiting.offer.is_none()
-            && !self.pending.about_contact(contact_id)
-            && self.timers.get(&Timer::ContactKeptBack(contact_id.clone())).is_none()
-            && self.nodes.address(&waiting.node_id).is_some()
-    }
-
-    pub(super) fn candidate<'a>(
-        &'a self,
-        agent_id: &'a AgentId,
-        view: &'a AgentView,
-        kept_back: &BTreeSet<AgentId>,
-    ) -> Candidate<'a> {
-        let known = self.directory.agent(agent_id, self.now);
-        Candidate {
+    /// The wish for a pair.
+    fn asked(
+        &mut self,
+        contact_id: ContactId,
+        agent_id: AgentId,
+        passed_over: Vec<PassedOver>,
+    ) -> Option<Asked> {
+        let waiting = self.book.waiting(&contact_id)?;
+        let queue = self.directory.queue(&waiting.queue_id, self.now);
+        let timeout = queue.map_or(OFFER_TIMEOUT_DEFAULT, |queue| queue.offer_timeout_ms);
+        let wish = Wish {
+            offer_id: self.offer_id(self.offer_count + 1),
             agent_id,
-            view,
-            skills: known.map_or(&[], |agent| &agent.skills),
-            known: known.is_some(),
-            kept_back: kept_back.contains(agent_id) || self.book.offer_to(agent_id).is_some(),
-            reachable: view.reachable(self.now),
-        }
+            contact_id,
+            company_id: waiting.company_id.clone(),
+            queue_id: waiting.queue_id.clone(),
+            node_id: waiting.node_id.clone(),
+            expires_at: self.now + timeout,
+        };
+        let visit = waiting.visit;
+        self.offer_count += 1;
+        Some(Asked { wish, visit, passed_over })
     }
 
     /// The name of the `ordinal`-th offer of this epoch: no two owners have the same epoch.
@@ -124,6 +93,8 @@ impl Router {
     pub(super) fn answered(&mut self, answers: Vec<(OfferId, Result<u64, String>)>) {
         for (offer_id, answer) in answers {
             let Some(asked) = self.pending.take(&offer_id) else { continue };
+            self.touch_contact(&asked.wish.contact_id);
+            self.touch_agent(&asked.wish.agent_id);
             match answer {
                 Ok(token) => self.granted(asked, token),
                 Err(code) => self.refused(asked, code),
@@ -178,4 +149,28 @@ impl Router {
         };
         self.record(fact, Cause::of(&queued_by));
     }
+}
+
+/// Why not the others: who came nearest first, at most [`PASSED_OVER_MAX`].
+fn passed_over(pools: &Pools, waiting: &Waiting, chosen: AgentNo, missed: &Missed<'_>) -> Vec<PassedOver> {
+    let required = waiting.required_skills.as_slice();
+    let available =
+        |agent: AgentNo| pools.standing(agent).filter(|standing| standing.nearness == Nearness::Available);
+    let mut missing: Vec<(Standing, AgentNo)> = waiting
+        .missed
+        .keys()
+        .filter(|agent_id| missed.until(waiting, agent_id).is_some())
+        .filter_map(|agent_id| pools.number(agent_id))
+        .filter(|agent| *agent != chosen && pools.able(*agent, required))
+        .filter_map(|agent| Some((available(agent)?, agent)))
+        .collect();
+    missing.sort_unstable();
+    let others = pools
+        .staff(required)
+        .filter(|(_, agent)| *agent != chosen && missing.iter().all(|(_, missing)| missing != agent));
+    let others = others.map(|(standing, agent)| (agent, standing.nearness.reason()));
+    let unskilled = pools.others(required).map(|agent| (agent, PassedOverReason::LacksSkill));
+    let missing = missing.iter().map(|(_, agent)| (*agent, PassedOverReason::MissedThisContact));
+    let nearest = missing.chain(others).chain(unskilled).take(PASSED_OVER_MAX);
+    nearest.map(|(agent, reason)| PassedOver { agent_id: pools.agent_id(agent).clone(), reason }).collect()
 }

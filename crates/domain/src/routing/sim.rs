@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::bench::*;
-use super::matching::{Candidate, Seeker};
+use super::naive::could_serve;
 use super::*;
 use crate::facts::*;
 use crate::kernel::Engine;
@@ -454,14 +454,9 @@ impl World {
         assert!(waiting <= WAITING_COUNT_MAX as usize, "{waiting} wait");
         assert!(book.all_turned_away().all(|(id, _)| book.waiting(id).is_none()));
         // No pair that could be matched is left: looked at one by one, with no cleverness.
-        let kept_back = router.kept_back();
         for (contact_id, waiting) in book.in_order().filter(|(id, waiting)| router.seeks(id, waiting)) {
-            let seeker = Seeker::new(contact_id, waiting, &router.directory, router.now);
             for (agent_id, view) in router.agents.all() {
-                let candidate: Candidate<'_> = router.candidate(agent_id, view, &kept_back);
-                let free = candidate.available()
-                    && waiting.required_skills.iter().all(|skill| candidate.skills.contains(skill))
-                    && seeker.missed_until(agent_id, router.now).is_none();
+                let free = could_serve(router, waiting, agent_id, view);
                 assert!(!free, "{contact_id} waits though {agent_id} could serve it");
             }
         }
