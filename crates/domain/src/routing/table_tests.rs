@@ -422,3 +422,53 @@ fn a_skill_that_an_agent_has_from_tomorrow_on_serves_from_tomorrow_on() {
         "#]],
     );
 }
+
+#[test]
+fn a_skill_given_while_a_contact_waits_for_it_serves_at_once() {
+    let mut bench = bench();
+    bench.comes("bert");
+    bench.queues("one", &["dutch"]);
+    bench.told();
+    let now = DirectoryFact::RevisionApplied {
+        revision: 2,
+        author: "ada".to_owned(),
+        effective_at: Timestamp(0),
+        source_sha256: String::new(),
+    };
+    bench.define(vec![now, agent("bert", &["german", "dutch"])]);
+    check(
+        &mut bench,
+        expect![[r#"
+            → reserve agt_bert for ctc_one until 15000: ofr_r0-7-1
+        "#]],
+    );
+}
+
+#[test]
+fn an_agent_whose_telephone_has_not_registered_again_is_not_asked_for_until_it_has() {
+    let mut bench = bench();
+    let registered_until = |until| AgentFact::DeviceRegistered {
+        agent_id: agent_id("bert"),
+        device_id: DeviceId::from_name("bert").unwrap(),
+        contact_uri: "sip:bert@127.0.0.1".to_owned(),
+        node_id: node_id(NODE),
+        expires_at: Timestamp(until),
+    };
+    bench.tell_agents(vec![signed_in("bert"), registered_until(5_000), ready("bert")]);
+    bench.wait(Millis(5_000));
+    bench.queues("one", &["german"]);
+    check(
+        &mut bench,
+        expect![[r#"
+            queued ctc_one at 1
+        "#]],
+    );
+    bench.wait(Millis(1_000));
+    bench.tell_agents(vec![registered_until(9_000)]);
+    check(
+        &mut bench,
+        expect![[r#"
+            → reserve agt_bert for ctc_one until 21000: ofr_r0-7-1
+        "#]],
+    );
+}
