@@ -20,6 +20,7 @@ const CORE_DEPENDENCIES: &[&str] = &["jiff", "sha2", "thiserror"];
 /// Crates of the workspace that each crate may name, tests included.
 const LAYERS: &[(&str, &[&str])] = &[
     ("crates/domain", &[]),
+    ("crates/replay", &["trunkline-domain"]),
     ("proto", &["trunkline-domain"]),
     ("crates/runtime", &["trunkline-domain", "trunkline-proto"]),
     ("services/agent-state", BELOW_SERVICES),
@@ -33,8 +34,15 @@ const LAYERS: &[(&str, &[&str])] = &[
 const BELOW_SERVICES: &[&str] = &["trunkline-domain", "trunkline-proto", "trunkline-runtime"];
 
 /// The end of the line, and the tools beside it: these may name everybody.
-const TOP: &[&str] =
-    &["services/trunkline", "chaos", "chaos/linear", "chaos/rounds", "chaos/sim", "loadtest"];
+const TOP: &[&str] = &[
+    "services/trunkline",
+    "chaos",
+    "chaos/linear",
+    "chaos/rounds",
+    "chaos/sim",
+    "loadtest",
+    "loadtest/routing",
+];
 
 /// Inside the core: a module may use these and itself. `directory` is the one fold that everybody keeps.
 const EDGES: &[(&str, &[&str])] = &[

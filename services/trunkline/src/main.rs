@@ -11,6 +11,7 @@ mod logs;
 mod process;
 mod raft;
 mod replay;
+mod replay_day;
 mod settings;
 mod table;
 mod tail;
@@ -44,6 +45,8 @@ enum Command {
     Tail(tail::TailArgs),
     /// Fold the logs from the start and print counts and state hashes.
     Replay(replay::ReplayArgs),
+    /// Play the calls of a log through the routing core in virtual time, as they were served and with another strategy.
+    ReplayDay(replay_day::ReplayDayArgs),
     /// Create or check the logs: of a data directory, or the topics on Kafka.
     Topics(topics::TopicsArgs),
     /// Copy the logs into an embedded log that can be read anywhere.
@@ -109,6 +112,7 @@ fn main() -> ExitCode {
             Command::Apply(args) => apply::run(args).await,
             Command::Tail(args) => tail::run(args).await,
             Command::Replay(args) => replay::run(args).await,
+            Command::ReplayDay(args) => replay_day::run(&args),
             Command::Topics(args) => topics::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Verify(args) => verify::run(args).await,

@@ -15,7 +15,7 @@ fn completions_are_printed_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let (code, stdout, stderr) = told(&trunkline(&["completions", shell]));
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{shell}");
-        for command in ["apply", "tail", "replay", "topics", "verify", "contact"] {
+        for command in ["apply", "tail", "replay", "replay-day", "topics", "verify", "contact"] {
             assert!(stdout.contains(command), "{shell} does not know {command}");
         }
     }
@@ -149,4 +149,55 @@ fn a_document_applied_twice_changes_nothing_and_the_log_tells_it_by_filter() {
     cluster.stop();
     assert!(!data.join("endpoints.json").exists(), "nobody answers there any more");
     verify(&data);
+}
+
+/// Two members, of whom one is paused while a caller waits; ten seconds apart, three calls of a minute.
+const QUEUE_LOG: &str = "\
+1000|CLI|sales|SIP/anna|ADDMEMBER|
+1000|CLI|sales|SIP/bert|ADDMEMBER|
+1005|CLI|sales|SIP/bert|PAUSE|lunch
+1010|c1|sales|NONE|ENTERQUEUE||1555|1
+1010|c1|sales|SIP/anna|CONNECT|0|x|0
+1020|c2|sales|NONE|ENTERQUEUE||1556|1
+1040|c2|sales|NONE|ABANDON|1|1|20
+1070|c1|sales|SIP/anna|COMPLETECALLER|0|60|1
+1080|c3|sales|NONE|ENTERQUEUE||1557|1
+1080|c3|sales|SIP/anna|CONNECT|0|x|0
+1140|c3|sales|SIP/anna|COMPLETECALLER|0|60|1
+";
+
+#[test]
+fn a_day_is_replayed_as_it_went_and_with_another_strategy() {
+    let dir = TempDir::new().unwrap();
+    let (log, what_if) = (dir.path().join("queue_log"), dir.path().join("what-if.yaml"));
+    std::fs::write(&log, QUEUE_LOG).unwrap();
+    std::fs::write(&what_if, "more_agents: 1\n").unwrap();
+    let (log, what_if) = (log.display().to_string(), what_if.display().to_string());
+    let replay = |args: &[&str]| told(&trunkline(&[&["replay-day", &log], args].concat()));
+
+    let (code, stdout, stderr) = replay(&["--what-if", &what_if, "--json", "--intervals"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [interval, all] = &lines[..] else { panic!("{stdout}") };
+    assert_eq!((text(interval, "interval"), text(all, "interval")), ("700101 00:00", "all"));
+    let counts =
+        |run: &str| ["offered", "answered", "abandoned"].map(|what| all["runs"][run][what].as_u64().unwrap());
+    assert_eq!(counts("log"), [3, 2, 1]);
+    assert_eq!(counts("replay"), [3, 2, 1], "as it went");
+    assert_eq!(counts("what-if"), [3, 3, 0], "nobody waits for a second agent");
+    let (code, stdout, _) = replay(&[]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("assumed: members are there as the log says"), "{stdout}");
+
+    std::fs::write(&what_if, "more_agent: 1\n").unwrap();
+    let (code, _, stderr) = replay(&["--what-if", &what_if]);
+    assert!(code == Some(64) && stderr.contains("more_agent"), "{stderr}");
+    std::fs::write(&log, QUEUE_LOG.replace("|0|60|1", "|0|long|1")).unwrap();
+    let (code, _, stderr) = replay(&[]);
+    assert!(
+        code == Some(1) && stderr.ends_with("line 8: calltime: expected seconds, found `long`\n"),
+        "{stderr}"
+    );
+    let (code, _, stderr) = told(&trunkline(&["replay-day", "nowhere"]));
+    assert!(code == Some(1) && stderr.contains("nowhere"), "{stderr}");
 }
