@@ -66,7 +66,12 @@ impl Router {
         agent_id: AgentId,
         passed_over: Vec<PassedOver>,
     ) -> Option<Asked> {
-        let waiting = self.book.waiting(&contact_id)?;
+        let Some(waiting) = self.book.waiting(&contact_id) else {
+            // Nobody seeks who does not wait; should it be otherwise, neither is forgotten.
+            self.touch_contact(&contact_id);
+            self.touch_agent(&agent_id);
+            return None;
+        };
         let queue = self.directory.queue(&waiting.queue_id, self.now);
         let timeout = queue.map_or(OFFER_TIMEOUT_DEFAULT, |queue| queue.offer_timeout_ms);
         let wish = Wish {
