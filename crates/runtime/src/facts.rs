@@ -102,6 +102,11 @@ impl<F: WireFact> FactWriter<F> {
         self.poisoned.load(Ordering::Acquire)
     }
 
+    /// How many outcomes were appended under this epoch.
+    pub fn appended_count(&self) -> u64 {
+        self.next_sequence - 1
+    }
+
     /// The lane written.
     pub fn lane(&self) -> &str {
         &self.lane

@@ -32,6 +32,9 @@ pub struct Config {
     pub log_keep: u64,
     /// A segment of the write-ahead log ends behind this many bytes.
     pub wal_segment_bytes: u64,
+    /// After so many records of one cell the leader begins a new epoch of its lane in the agents log: so far back, about, the
+    /// next leader has to look for what was published last.
+    pub lane_epoch_every: u64,
     /// How long a command may wait for a quorum, in ms.
     pub propose_timeout_ms: u64,
     /// How far this replica's clock may be ahead of the other voters', in ms; further ahead it does not lead. At least what
@@ -55,6 +58,7 @@ impl Default for Config {
             snapshot_every: 20_000,
             log_keep: 20_000,
             wal_segment_bytes: 64 << 20,
+            lane_epoch_every: 50_000,
             propose_timeout_ms: 3_000,
             clock_skew_ms_max: 5_000,
             feature_level_max: FEATURE_LEVEL,
@@ -95,6 +99,7 @@ impl Config {
         within("snapshot_every", self.snapshot_every, 1..=1_000_000_000)?;
         within("log_keep", self.log_keep, 0..=1_000_000_000)?;
         within("wal_segment_bytes", self.wal_segment_bytes, 4_096..=1 << 40)?;
+        within("lane_epoch_every", self.lane_epoch_every, 1..=1_000_000_000)?;
         within("propose_timeout_ms", self.propose_timeout_ms, 1..=60_000)?;
         within("clock_skew_ms_max", self.clock_skew_ms_max, 500..=300_000)?;
         within("feature_level_max", self.feature_level_max, 0..=FEATURE_LEVEL)

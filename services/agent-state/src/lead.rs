@@ -40,6 +40,8 @@ pub struct Leading {
     pub health: Component,
     /// Where this replica answers.
     pub address: String,
+    /// See [`crate::Config::lane_epoch_every`].
+    pub lane_epoch_every: u64,
 }
 
 impl Leading {
@@ -150,13 +152,20 @@ impl Leading {
     }
 
     async fn publish_once(&self) -> Result<(), OutboxError> {
-        // An epoch opens a lane once. That of a committed entry is higher than any leader had before, this one included,
-        // also after a restart within one term.
-        let tick = Logged::DeadlineTick(api::DeadlineTick { command_id: self.command_id() });
-        let (index, _) = self.consensus.propose_at(self.logged(tick)?).await?;
-        let outbox = Outbox::open(&self.log, Epoch(index)).await?;
+        let outbox = Outbox::open(&self.log, self.new_epoch().await?).await?;
         self.health.ready();
         outbox.run(self, self.consensus.machine().applied()).await
+    }
+
+    /// An epoch for the lane: it opens one once. That of a committed entry is higher than any leader had before, this one
+    /// included, also after a restart within one term.
+    ///
+    /// # Errors
+    /// When the entry is not committed.
+    pub async fn new_epoch(&self) -> Result<Epoch, ProposeError> {
+        let tick = Logged::DeadlineTick(api::DeadlineTick { command_id: self.command_id() });
+        let (index, _) = self.consensus.propose_at(self.logged(tick)?).await?;
+        Ok(Epoch(index))
     }
 
     /// Keeps the machine's roster as the directory has it, now and when a later revision takes effect.

@@ -265,6 +265,7 @@ async fn watch(
                         mint: platform.mint.clone(),
                         health: health.outbox.clone(),
                         address: config.advertise.clone(),
+                        lane_epoch_every: config.lane_epoch_every,
                     };
                     duties = Some(Duties(tokio::spawn(leading.run())));
                 }

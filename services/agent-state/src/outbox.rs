@@ -1,8 +1,11 @@
 //! The outbox: what the machine decided, published in the agents log exactly once, by Raft index.
 //!
-//! A leader opens the lane `agents` in every cell, with the Raft index of an entry it has just committed as the epoch, reads
-//! each cell up to its fence, and sees the highest Raft index published there. From then on nothing an older leader appends counts, so it goes on behind that
-//! index. One record is what one Raft index made in one cell: it is there whole or not at all.
+//! A leader opens the lane `agents` in every cell, with the Raft index of an entry it has just committed as the epoch, looks
+//! back from its fence for the last record that counts, and sees the highest Raft index published there. From then on nothing an older leader appends counts,
+//! so it goes on behind that index. One record is what one Raft index made in one cell: it is there whole or not at all.
+//!
+//! A leader that stays begins a new epoch in a cell after so many records of it: whoever comes next finds a fence not far
+//! back, however old the log is.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,11 +13,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use trunkline_domain::agent_state::{OutboxFact, OutboxKey};
 use trunkline_domain::facts::{AgentFact, Outcome};
-use trunkline_domain::vocabulary::{Cell, Epoch, EventId};
+use trunkline_domain::vocabulary::{Cell, Epoch, EventId, Position};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
-use trunkline_runtime::event_log::{AppendTicket, LogError, ReadFrom, SharedLog};
-use trunkline_runtime::facts::{FactReader, FactWriter};
+use trunkline_proto::convert::WireFact;
+use trunkline_runtime::error_chain;
+use trunkline_runtime::event_log::tail::{self, Fenced};
+use trunkline_runtime::event_log::{AppendTicket, LaneState, LogError, SharedLog, Stored};
+use trunkline_runtime::facts::FactWriter;
 
 use crate::lead::Leading;
 use crate::raft::ProposeError;
@@ -45,7 +51,7 @@ pub enum OutboxError {
 
 /// One leader's hold on the lane in every cell.
 pub struct Outbox {
-    epoch: Epoch,
+    log: SharedLog,
     cells: BTreeMap<Cell, Published>,
 }
 
@@ -53,6 +59,8 @@ struct Published {
     writer: FactWriter<AgentFact>,
     /// The highest Raft index in this cell.
     through: u64,
+    /// Where the last record under this epoch stands; `None` before the first.
+    last: Option<Position>,
 }
 
 impl Outbox {
@@ -64,23 +72,33 @@ impl Outbox {
         let mut cells = BTreeMap::new();
         for cell in (0..log.cell_count()).map(Cell) {
             let (writer, fence) = FactWriter::<AgentFact>::open(log, cell, LANE, epoch).await?;
-            let mut reader = FactReader::<AgentFact>::open(log, cell, ReadFrom::Start).await?;
-            let mut newest: Option<EventId> = None;
-            let fold = |delivered: trunkline_domain::facts::Delivered<AgentFact>| {
-                if delivered.lane == LANE
-                    && let Some(last) = delivered.outcome.facts.last()
-                {
-                    newest = Some(last.meta.event_id.clone());
-                }
-            };
-            reader.catch_up(&writer, fence, fold).await?;
-            let through = match newest {
-                Some(event_id) => index_of(&event_id).ok_or(OutboxError::Stranger { event_id })?,
+            let through = match tail::last(log, fenced(cell, epoch, fence)).await? {
+                Some(stored) => index_in(cell, &stored)?,
                 None => 0,
             };
-            cells.insert(cell, Published { writer, through });
+            cells.insert(cell, Published { writer, through, last: None });
         }
-        Ok(Self { epoch, cells })
+        Ok(Self { log: log.clone(), cells })
+    }
+
+    /// Begins a new epoch in the cells where this one has lasted for `every` records.
+    ///
+    /// # Errors
+    /// As of [`Outbox::open`].
+    async fn renew(&mut self, leading: &Leading, every: u64) -> Result<(), OutboxError> {
+        let due = |it: &&mut Published| it.writer.appended_count() >= every;
+        if !self.cells.values_mut().any(|it| due(&it)) {
+            return Ok(());
+        }
+        let epoch = leading.new_epoch().await?;
+        for (cell, it) in &mut self.cells {
+            let Some(last) = it.last.filter(|_| it.writer.appended_count() >= every) else { continue };
+            let known = LaneState { epoch: it.writer.epoch(), sequence: it.writer.appended_count() };
+            let (writer, fence) = FactWriter::open(&self.log, *cell, LANE, epoch).await?;
+            tail::went_on(&self.log, fenced(*cell, epoch, fence), (last, known)).await?;
+            (it.writer, it.last) = (writer, None);
+        }
+        Ok(())
     }
 
     /// Publishes what is and what comes, until something fails.
@@ -95,6 +113,7 @@ impl Outbox {
         // Behind what this leader has published, whether or not the state has been told yet.
         let mut behind = 0;
         loop {
+            self.renew(leading, leading.lane_epoch_every).await?;
             applied.borrow_and_update();
             let taken = take(leading, behind);
             if let Some(through) = taken.last().map(|(key, _)| key.index) {
@@ -118,16 +137,18 @@ impl Outbox {
         leading: &Leading,
         taken: &[(OutboxKey, OutboxFact)],
     ) -> Result<(), OutboxError> {
+        let mut durable = Vec::new();
         let mut outcomes: BTreeMap<(u64, Cell), Outcome<AgentFact>> = BTreeMap::new();
         for (key, waiting) in taken {
+            let epoch = self.cells.get(&waiting.cell).map_or(Epoch(0), |it| it.writer.epoch());
             let outcome = outcomes.entry((key.index, waiting.cell)).or_insert_with(|| Outcome {
-                epoch: self.epoch,
+                epoch,
                 consumed: Vec::new(),
                 facts: Vec::new(),
             });
             outcome.facts.push(waiting.recorded(*key, leading.consensus.clocks().now()));
         }
-        let mut tickets: Vec<AppendTicket> = Vec::new();
+        let mut tickets: Vec<(Cell, AppendTicket)> = Vec::new();
         for ((index, cell), outcome) in outcomes {
             let published = self.cells.get_mut(&cell);
             let published = published.ok_or(LogError::UnknownPartition { log: AGENTS, cell })?;
@@ -137,24 +158,50 @@ impl Outbox {
             loop {
                 match published.writer.append(&outcome) {
                     Ok(ticket) => {
-                        tickets.push(ticket);
+                        tickets.push((cell, ticket));
                         break;
                     }
                     Err(LogError::Overloaded { .. }) if !tickets.is_empty() => {
-                        for ticket in tickets.drain(..) {
-                            ticket.await?;
-                        }
+                        durable.extend(all(tickets.drain(..)).await?);
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
             published.through = index;
         }
-        for ticket in tickets {
-            ticket.await?;
+        durable.extend(all(tickets).await?);
+        for (cell, position) in durable {
+            if let Some(published) = self.cells.get_mut(&cell) {
+                published.last = Some(position);
+            }
         }
         Ok(())
     }
+}
+
+/// Waits until all are durable; gives where each stands, in their order.
+async fn all(
+    tickets: impl IntoIterator<Item = (Cell, AppendTicket)>,
+) -> Result<Vec<(Cell, Position)>, LogError> {
+    let mut durable = Vec::new();
+    for (cell, ticket) in tickets {
+        durable.push((cell, ticket.await?));
+    }
+    Ok(durable)
+}
+
+fn fenced(cell: Cell, epoch: Epoch, at: Position) -> Fenced<'static> {
+    Fenced { log: AGENTS, cell, lane: LANE, epoch, at }
+}
+
+/// The Raft index that a record is of.
+fn index_in(cell: Cell, stored: &Stored) -> Result<u64, OutboxError> {
+    let undecodable = |reason| LogError::Undecodable { log: AGENTS, cell, position: stored.position, reason };
+    let outcome = AgentFact::decode_outcome(&stored.record.payload);
+    let outcome = outcome.map_err(|error| undecodable(error_chain(&error)))?;
+    let last = outcome.facts.last().ok_or_else(|| undecodable("an outcome without facts".to_owned()))?;
+    let event_id = last.meta.event_id.clone();
+    index_of(&event_id).ok_or(OutboxError::Stranger { event_id })
 }
 
 const AGENTS: trunkline_domain::vocabulary::LogName = trunkline_domain::vocabulary::LogName::Agents;

@@ -18,6 +18,7 @@ pub mod kafka;
 mod metered;
 #[cfg(feature = "kafka")]
 pub mod settings;
+pub mod tail;
 mod ticket;
 
 pub use embedded::{EmbeddedLog, EmbeddedOptions, OpenError, OpenReport};

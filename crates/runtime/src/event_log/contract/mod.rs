@@ -11,6 +11,7 @@ pub mod order;
 pub mod reading;
 pub mod sabotage;
 pub mod stopping;
+pub mod tail;
 
 use std::future::Future;
 use std::time::Duration;
@@ -247,6 +248,11 @@ macro_rules! event_log_contract {
                 a_writer_that_was_overloaded_goes_on_without_a_gap
                 a_writer_whose_outcome_was_too_large_goes_on_without_a_gap
                 the_trace_context_of_an_outcome_travels_in_the_headers
+            ]
+            tail: [
+                what_counts_last_is_found_however_far_back_its_fence_is
+                a_superseded_owners_records_are_never_the_last
+                an_owner_that_goes_on_under_a_new_epoch_looks_at_what_came_since_alone
             ]
             sabotage: [
                 records_doubled_and_replayed_by_zombies_change_no_state
