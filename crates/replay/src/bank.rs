@@ -130,18 +130,11 @@ mod tests {
 
     const HEAD: &str = "vru+line\tcall_id\tcustomer_id\tpriority\ttype\tdate\tvru_entry\tvru_exit\tvru_time\tq_start\tq_exit\tq_time\toutcome\tser_start\tser_exit\tser_time\tserver\n";
 
-    /// A line: priority, kind, when it was queued and for how long, what came of it, when and how long it talked, with whom.
-    fn text(rows: &[(&str, &str, &str, u32, &str, &str, u32, &str)]) -> String {
-        let line = |(priority, kind, q_start, q_time, outcome, ser_start, ser_time, server): &(
-            &str,
-            &str,
-            &str,
-            u32,
-            &str,
-            &str,
-            u32,
-            &str,
-        )| {
+    /// Priority, kind, when it was queued and for how long, what came of it, when and how long it talked, with whom.
+    type Row<'a> = (&'a str, &'a str, &'a str, u32, &'a str, &'a str, u32, &'a str);
+
+    fn text(rows: &[Row<'_>]) -> String {
+        let line = |(priority, kind, q_start, q_time, outcome, ser_start, ser_time, server): &Row<'_>| {
             format!(
                 "AA01\t1\t0\t{priority}\t{kind}\t990103\t7:00:00\t7:00:05\t5\t{q_start}\t0:00:00\t{q_time}\t{outcome}\t{ser_start}\t0:00:00\t{ser_time}\t{server}\n"
             )
