@@ -1,6 +1,6 @@
 //! One routing partition and everybody around it: agent-state that grants what is free, a media node that connects at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use trunkline_domain::facts::{
     self, AgentFact, ContactFact, DirectoryFact, LogFact, Meta, Outcome, Recorded, ReleaseOutcome, WrapUpMode,
@@ -49,16 +49,18 @@ pub(crate) struct Cell {
     token: u64,
 }
 
-/// Names come from [`Day`], which asks for letters, digits and dashes; what else is in one becomes a dash.
 fn id<T>(make: impl Fn(&str) -> Result<T, IdError>, name: &str) -> T {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let name: String = name.chars().map(plain).take(60).collect();
-    let name = if name.is_empty() { "-".to_owned() } else { name };
-    make(&name).expect("1 to 60 letters, digits and dashes are an id")
+    make(name).expect("1 to 60 small letters, digits and dashes are an id")
+}
+
+/// An id of a thing by its place. Names would do where they are ids, and two names that differ in what no id may hold would
+/// be one.
+fn numbered<T>(make: impl Fn(&str) -> Result<T, IdError>, place: usize) -> T {
+    id(make, &format!("{place:09}"))
 }
 
 fn contact_id(call: usize) -> ContactId {
-    id(ContactId::from_name, &format!("{call:09}"))
+    numbered(ContactId::from_name, call)
 }
 
 fn outcome<F: LogFact>(at: Timestamp, position: u64, facts: Vec<F>) -> Outcome<F> {
@@ -83,15 +85,21 @@ fn outcome<F: LogFact>(at: Timestamp, position: u64, facts: Vec<F>) -> Outcome<F
 impl Cell {
     /// With the queues and agents of a day, nobody of whom is there.
     pub(crate) fn new(day: &Day, now: Timestamp) -> Self {
-        let skills = |names: &[String]| names.iter().map(|name| id(SkillId::from_name, name)).collect();
-        let queue = |it: &crate::day::Queue| (id(QueueId::from_name, &it.name), skills(&it.skills));
-        let agents: Vec<AgentId> = day.agents.iter().map(|it| id(AgentId::from_name, &it.name)).collect();
+        let named = day.queues.iter().map(|it| &it.skills).chain(day.agents.iter().map(|it| &it.skills));
+        let named: BTreeSet<&String> = named.flatten().collect();
+        let named: BTreeMap<&String, SkillId> =
+            named.into_iter().zip(0..).map(|(name, nth)| (name, numbered(SkillId::from_name, nth))).collect();
+        let skills = |names: &[String]| names.iter().filter_map(|name| named.get(name).cloned()).collect();
+        let queues = day.queues.iter().enumerate();
+        let queues = queues.map(|(nth, it)| (numbered(QueueId::from_name, nth), skills(&it.skills)));
+        let agents: Vec<AgentId> =
+            (0..day.agents.len()).map(|nth| numbered(AgentId::from_name, nth)).collect();
         let mut cell = Self {
             router: Router::new(CELL),
             now,
             company: id(CompanyId::from_name, "replayed"),
             node: id(NodeId::from_name, "replayed"),
-            queues: day.queues.iter().map(queue).collect(),
+            queues: queues.collect(),
             agent_places: agents.iter().cloned().zip(0..).collect(),
             agents,
             talks: BTreeMap::new(),

@@ -10,7 +10,7 @@ use crate::cell::{Cell, Heard};
 /// A queue and the skills that serve it, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
-    /// Letters, digits and dashes.
+    /// Whatever the log calls it.
     pub name: String,
     /// All of them are needed.
     pub skills: Vec<String>,
@@ -28,7 +28,7 @@ pub struct Shift {
 /// Somebody who serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
-    /// Letters, digits and dashes.
+    /// Whatever the log calls it.
     pub name: String,
     /// What it can do, by name.
     pub skills: Vec<String>,

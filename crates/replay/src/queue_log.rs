@@ -201,7 +201,7 @@ mod tests {
 1060|c1|sales|SIP/anna|COMPLETECALLER|5|45|1
 1080|c2|sales|NONE|ABANDON|1|1|60
 1090|CLI|sales|SIP/anna|PAUSE|lunch
-1100|c3|sales|SIP/bert|COMPLETEAGENT|7|20|1
+1100|c3|sales|SIP_anna|COMPLETEAGENT|7|20|1
 1200|CLI|sales|SIP/anna|UNPAUSE|
 1210|c4|sales|NONE|ENTERQUEUE||1557|1
 1220|c4|sales|NONE|EXITWITHKEY|1|1
@@ -228,7 +228,11 @@ mod tests {
         assert_eq!((log.day.calls[0].talk, log.day.calls[2].talk), (s(45), s(20)));
         let shift = |from: i64, until_ms| Shift { from: Timestamp(from * 1_000), until: Timestamp(until_ms) };
         assert_eq!(log.day.agents[0].shifts, [shift(1_000, 1_090_000), shift(1_200, 1_300_001)]);
-        assert_eq!(log.day.agents[1].shifts, [shift(1_080, 1_100_000)], "nothing tells when Bert was there");
+        assert_eq!(
+            log.day.agents[1].shifts,
+            [shift(1_080, 1_100_000)],
+            "nothing tells when SIP_anna was there"
+        );
         assert_eq!(log.day.agents[0].skills, ["sales"]);
     }
 
