@@ -88,7 +88,7 @@ pub(super) enum Timer {
     TurnedAway(ContactId),
     /// Somebody who missed a contact may be offered it again.
     LookAgain(ContactId),
-    /// Nobody has called an agent's telephone by its name for so long that it cannot be called any more.
+    /// The last registration of an agent's telephones runs out.
     Unreachable(AgentId),
     /// The directory in force changes.
     DirectoryChanges,
