@@ -174,7 +174,8 @@ impl<'a> Findings<'a> {
         let ended_once = self.history.contacts.values().filter(|it| it.ended_count == 1).count();
         let talks_agree =
             self.history.contacts.values().filter(|it| it.talked_ms != it.talk_between_facts_ms).count();
-        let refused = (self.recount.refused_count(486), self.recount.cancelled_count());
+        let (declines, cancels) = (self.recount.refused_count(486), self.recount.cancelled_count());
+        let crossed = self.recount.crossed_count(self.plan, &self.evidence.callers);
         let contacts = || self.history.contacts.values();
         let offers = (
             contacts().map(|it| it.declined_count).sum::<usize>(),
@@ -192,10 +193,15 @@ impl<'a> Findings<'a> {
                 talk_off_us_max <= TALK_OFF_US_MAX,
             ),
             Check::same("talk time is the time between its facts, to the ms", 0, talks_agree),
-            Check::same(
+            Check::holds(
                 "offers declined; unanswered or withdrawn",
-                format!("{refused:?}"),
+                match crossed {
+                    0 => format!("{:?}", (declines, cancels)),
+                    _ => format!("{:?}, {crossed} of the declines across a BYE", (declines, cancels)),
+                },
                 format!("{offers:?}"),
+                offers.0 + offers.1 == declines + cancels
+                    && (declines - crossed..=declines).contains(&offers.0),
             ),
         ]
     }

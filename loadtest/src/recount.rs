@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use crate::plan::{Intent, Plan};
 use crate::sipp::Message;
 
+/// How much later than a phone's 486 a caller's BYE may have been sent and still be heard before it: what a datagram may be
+/// behind another on loopback.
+const CROSSING_US: i64 = 5_000;
+
 /// The logs of one caller.
 #[derive(Debug, Clone, Default)]
 pub struct CallerLog {
@@ -42,8 +46,8 @@ pub struct AgentCall {
     pub bye_us: Option<i64>,
     /// Whether the phone sent that BYE.
     pub bye_sent: bool,
-    /// The status it refused with: 486, or 487 after CANCEL.
-    pub refused: Option<u16>,
+    /// The status it refused with, 486, or 487 after CANCEL, and when it first sent that, in µs.
+    pub refused: Option<(u16, i64)>,
 }
 
 /// One planned call as it came out.
@@ -97,7 +101,21 @@ impl Recount {
 
     /// How many calls to phones were refused with a status.
     pub fn refused_count(&self, status: u16) -> usize {
-        self.agent_calls.iter().filter(|call| call.refused == Some(status)).count()
+        self.agent_calls.iter().filter(|call| call.refused.is_some_and(|(it, _)| it == status)).count()
+    }
+
+    /// How many phones declined while the caller's BYE was on its way to them. The cluster may have heard either first, and
+    /// had by then nothing left to cancel: such an offer counts as declined or as withdrawn, not as both.
+    pub fn crossed_count(&self, plan: &Plan, callers: &[CallerLog]) -> usize {
+        let crossed = |call: &AgentCall| {
+            let Some((486, declined_us)) = call.refused else { return false };
+            let of_call = plan.calls.iter().zip(callers).filter(|(it, _)| same(&it.caller, &call.caller));
+            let mut byes = of_call
+                .flat_map(|(_, log)| &log.messages)
+                .filter(|it| it.sent && it.method == "BYE" && it.status.is_none());
+            byes.any(|bye| bye.at_us <= declined_us + CROSSING_US)
+        };
+        self.agent_calls.iter().filter(|call| crossed(call)).count()
     }
 
     /// How many calls to phones were cancelled, or answered too late to be of use.
@@ -154,7 +172,7 @@ fn agent_calls(agent: usize, log: &AgentLog) -> Vec<AgentCall> {
                 call.answered_us.get_or_insert(message.at_us);
             }
             ("INVITE", Some(status @ 300..)) if message.sent => {
-                call.refused.get_or_insert(status);
+                call.refused.get_or_insert((status, message.at_us));
             }
             _ => {}
         }
@@ -289,6 +307,30 @@ mod tests {
         check(Intent::Talk, "SINVITE@0 RINVITE=503@5 SACK@6", "", "nonsense");
         check(Intent::Talk, answered, "", "nonsense");
         check(Intent::Talk, "SINVITE@0", "", "nonsense");
+    }
+
+    #[test]
+    fn a_decline_that_crosses_the_callers_bye_is_told_from_one_that_came_before_it() {
+        for (declined_ms, crossed) in [(1_900, 0), (1_996, 1), (2_020, 1)] {
+            let plan = Plan::new(1, 1, |_| 1_000);
+            let number = plan.calls[0].caller.trim_start_matches('+').to_owned();
+            let callers = [CallerLog {
+                code: 0,
+                messages: messages("c", "SINVITE@0 RINVITE=200@5 SACK@6 SBYE@2000 RBYE=200@2001"),
+            }];
+            let phone = format!("RINVITE@1700 SINVITE=180@1701 SINVITE=486@{declined_ms} RACK@2030");
+            let agents = [AgentLog {
+                messages: messages("a", &phone),
+                callers: [("a".to_owned(), number)].into(),
+                ..AgentLog::default()
+            }];
+            let recount = Recount::of(&plan, &callers, &agents, |_| 1_000_000);
+            assert_eq!(
+                (recount.refused_count(486), recount.crossed_count(&plan, &callers)),
+                (1, crossed),
+                "{declined_ms}"
+            );
+        }
     }
 
     #[test]
