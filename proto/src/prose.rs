@@ -36,6 +36,11 @@ pub fn short(id: &impl std::fmt::Display) -> String {
     }
 }
 
+/// `skl_german >= 5 and skl_billing`.
+fn all_of(items: &[impl std::fmt::Display]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
 /// The time of day in UTC, `12:00:20.100`.
 fn clock(at: Timestamp) -> String {
     let text = at.to_string();

@@ -26,11 +26,13 @@ fn every_fact_has_its_line() {
         CalendarDefined: calendar cal_berlin defined: 2 spans a week, 1 closed days, Europe/Berlin
         QueueDefined: queue que_aurora of cmp_aurora defined: priority 10, rings 20 s, wraps up 30 s
         QueueDefined.asked: queue que_cobalt of cmp_cobalt defined: priority 0, rings 20 s, wraps up 30 s
+        QueueDefined.planned: queue que_cobalt of cmp_cobalt defined: priority 0, rings 20 s, wraps up 0 s
         FlowDefined: flow flw_aurora of cmp_aurora defined: to que_aurora
         FlowDefined.bare: flow flw_cobalt of cmp_cobalt defined: to que_cobalt
         NumberDefined: number +…10 of cmp_aurora defined: to flw_aurora
-        AgentDefined: agent agt_anna defined in cell 3 with skl_german skl_billing
+        AgentDefined: agent agt_anna defined in cell 3 with skl_german and skl_billing
         AgentDefined.bare: agent agt_bert defined without skills
+        AgentDefined.levels: agent agt_dora defined with skl_german 7 and skl_billing
         AgentDefined.channels: agent agt_cleo defined without skills, serves voice 1 and email 4 at once
         ContractDefined: contract ctr_aurora version 1 of cmp_aurora defined: talk time at 0.89 EUR per 60 s
         ApiKeyDefined: key aurora-portal defined for cmp_aurora
@@ -47,8 +49,9 @@ fn every_fact_has_its_line() {
         LegAnswered.bare: the leg of the caller was answered
         PromptStarted: prompt welcome started
         PromptFinished: prompt welcome finished after 2.140 s
-        ContactQueueRequested: asked for que_aurora, visit 1, priority 10, waits since 12:00:00.000, needs skl_german skl_billing
+        ContactQueueRequested: asked for que_aurora, visit 1, priority 10, waits since 12:00:00.000, needs skl_german and skl_billing
         ContactQueueRequested.bare: asked for que_aurora, visit 2, priority -1, waits since 11:59:30.000
+        ContactQueueRequested.levels: asked for que_aurora, visit 1, priority 0, waits since 12:00:00.000, needs skl_german >= 5 or not skl_trainee and skl_billing 3-7
         OfferAlerting: agt_anna is ringing for ofr_…h38x
         OfferDeclined: agt_anna declined ofr_…h38x (SIP 603)
         OfferUnanswered: agt_anna did not answer ofr_…h38x, rang 20 s
@@ -60,12 +63,16 @@ fn every_fact_has_its_line() {
         ContactDisconnected: disconnected from agt_anna by the caller, talked 61.007 s
         ContactAbandoned: abandoned in que_aurora, waited 12.345 s
         ContactFlowedOut: flowed out of que_aurora, waited 0 s: queue full
+        ContactFlowedOut.overflowed: flowed out of que_aurora, waited 120 s: overflowed
         ContactEnded: ended by the system: blocked, SIP 486
         ContactEnded.bare: ended by the caller: completed, 3050 packets in, 3049 out
         ContactQueued: queued in que_aurora, place 2, priority 10
+        ContactQueued.planned: queued in que_aurora, place 1, priority 10
+        StepBegan: step 2 in que_aurora after 60 s: priority 8, needs skl_german >= 3 and not skl_trainee
         ReservationRefused: agt_anna not reserved for ofr_…h38x: agent is not ready
         OfferMade: offered to agt_anna as ofr_…h38x, round 1, until 12:00:20.100; not agt_bert idle less long, agt_carla lacks a skill
         OfferMade.bare: offered to agt_anna as ofr_…h38x, round 1, until 12:00:20.100
+        OfferMade.selected: offered to agt_anna as ofr_…h38x, round 1, until 12:00:20.100; not agt_bert ranks behind
         OfferAccepted: agt_anna accepted ofr_…h38x
         OfferEnded: ofr_…h38x to agt_anna ended: unanswered
         OfferEnded.failed: ofr_…h38x to agt_anna ended: failed, reservation refused at the answer

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use trunkline_domain::agent_state::{Action, QueuePolicy, Roster};
 use trunkline_domain::facts::{Agent, DirectoryFact, LogFact, Meta, Outcome, Queue, Recorded, WrapUpMode};
 use trunkline_domain::vocabulary::{
-    AgentId, Cell, Channel, ChannelRule, Channels, CompanyId, Epoch, EventId, Millis, QueueId,
+    Ageing, AgentId, Cell, Channel, ChannelRule, Channels, CompanyId, Epoch, EventId, Millis, QueueId,
+    QueuePlan, Step,
 };
 
 use crate::agenda::BEGINNING;
@@ -91,26 +92,39 @@ pub(crate) fn served(agent_id: &AgentId) -> Channels {
     Channels::new(some).expect("each channel once, within its bounds")
 }
 
-/// What the directory log says, once and for all: one queue, and every agent.
+/// What the directory log says, once and for all: a queue, another that it overflows into, and every agent.
 pub(crate) fn definitions(agents: &[(AgentId, Cell)]) -> Outcome<DirectoryFact> {
-    let queue = DirectoryFact::QueueDefined(Queue {
-        queue_id: QueueId::from_name("main").expect("letters"),
-        company_id: CompanyId::from_name("acme").expect("letters"),
-        name: "main".to_owned(),
-        required_skills: Vec::new(),
-        priority: 0,
-        offer_timeout_ms: Millis(3_000),
-        wrap_up_ms: Millis(1_200),
-        wait_ms_max: Millis(20_000),
-        waiting_count_max: 5,
-        miss_count_max: 3,
-        wrap_up_mode: WrapUpMode::default(),
-        wrap_up_code_required: false,
-        wrap_up_extension_ms_max: Millis(1_500),
-        miss_reason: String::new(),
-        miss_return_ms: Millis(2_500),
-        reoffer_after_ms: Millis(1_500),
-    });
+    let step = |after_ms| Step { after_ms: Millis(after_ms), ..Step::default() };
+    // Who waits long comes sooner, and at last goes where nobody ages.
+    let ageing = QueuePlan {
+        ageing: Some(Ageing { every_ms: Millis(2_000), by: 1, most: 4 }),
+        steps: vec![
+            Step { priority: Some(-5), ..step(3_000) },
+            Step { overflow_queue_id: QueueId::from_name("rest").ok(), ..step(6_000) },
+        ],
+        ..QueuePlan::default()
+    };
+    let queue = |name: &str, plan| {
+        DirectoryFact::QueueDefined(Queue {
+            queue_id: QueueId::from_name(name).expect("letters"),
+            company_id: CompanyId::from_name("acme").expect("letters"),
+            name: name.to_owned(),
+            required_skills: Vec::new(),
+            priority: 0,
+            offer_timeout_ms: Millis(3_000),
+            wrap_up_ms: Millis(1_200),
+            wait_ms_max: Millis(20_000),
+            waiting_count_max: 5,
+            miss_count_max: 3,
+            wrap_up_mode: WrapUpMode::default(),
+            wrap_up_code_required: false,
+            wrap_up_extension_ms_max: Millis(1_500),
+            miss_reason: String::new(),
+            miss_return_ms: Millis(2_500),
+            plan,
+            reoffer_after_ms: Millis(1_500),
+        })
+    };
     let agent = |(agent_id, cell): &(AgentId, Cell)| {
         DirectoryFact::AgentDefined(Agent {
             agent_id: agent_id.clone(),
@@ -125,7 +139,8 @@ pub(crate) fn definitions(agents: &[(AgentId, Cell)]) -> Outcome<DirectoryFact> 
             channels: Vec::new(),
         })
     };
-    let facts = std::iter::once(queue).chain(agents.iter().map(agent));
+    let queues = [queue("main", ageing), queue("rest", QueuePlan::default())];
+    let facts = queues.into_iter().chain(agents.iter().map(agent));
     let recorded = facts.zip(1..).map(|(fact, sequence)| Recorded {
         meta: Meta {
             event_id: EventId::from_name(&format!("d{sequence}")).expect("a letter and a number"),

@@ -1,5 +1,5 @@
-//! Among contacts of one queue that need the same skills, the better rank is served first: the smaller priority, then
-//! the longer wait.
+//! Among contacts of one queue that need the same skills, the better rank is served first: the lower tier, then the smaller
+//! priority, then the longer wait, head start included.
 //!
 //! What is promised exactly: when an offer is made, no contact of the same queue and skills with a better rank was left
 //! waiting without a live offer, unless there was a reason to pass it over:
@@ -19,7 +19,7 @@ use trunkline_domain::facts::{
     AgentFact, Delivered, DirectoryFact, OfferEnd, OfferFailure, Recorded, RoutingFact,
 };
 use trunkline_domain::vocabulary::{
-    AgentId, Cell, ContactId, LogName, Millis, NodeId, OfferId, QueueId, SkillId, Timestamp,
+    AgentId, Cell, Clause, ContactId, LogName, Millis, NodeId, OfferId, QueueId, QueuePlan, Timestamp,
 };
 
 use super::{Invariant, Violation};
@@ -42,8 +42,10 @@ pub const INVARIANT: Invariant = Invariant {
 
 struct Waiting<'a> {
     queue_id: &'a QueueId,
-    skills: Vec<&'a SkillId>,
-    rank: (i32, Timestamp),
+    skills: Vec<Clause>,
+    plan: &'a QueuePlan,
+    rank: (u32, i32, Timestamp),
+    enqueued_at: Timestamp,
     node_id: &'a NodeId,
     /// Since when it could be offered; `None` while it has a live offer.
     free_since: Option<Timestamp>,
@@ -75,6 +77,7 @@ pub fn check(history: &History) -> Vec<Violation> {
                     && !reasons.held(left, now)
                     && other.queue_id == offered.queue_id
                     && other.skills == offered.skills
+                    && other.plan.selection == offered.plan.selection
                     && other.rank < offered.rank
                     && !reasons.excuse(other, agent_id, now)
             });
@@ -92,7 +95,7 @@ fn place(cell: Cell, record: &Delivered<RoutingFact>) -> Place {
 }
 
 fn message(offer_id: &OfferId, contact_id: &ContactId, left: &ContactId, other: &Waiting) -> String {
-    let (priority, since) = other.rank;
+    let (_, priority, since) = other.rank;
     format!("{offer_id} was made for {contact_id} while {left} (priority {priority}, since {since}) was free")
 }
 
@@ -110,15 +113,17 @@ fn take<'a>(
             enqueued_at,
             required_skills,
             node_id,
+            plan,
             ..
         } => {
-            let mut skills: Vec<&SkillId> = required_skills.iter().collect();
-            skills.sort();
-            let rank = (*priority, *enqueued_at);
+            let ranks_since = Timestamp(enqueued_at.0 - plan.head_start_ms.0);
+            let rank = (plan.tier, *priority, ranks_since);
             let entry = Waiting {
                 queue_id,
-                skills,
+                skills: sorted(required_skills),
+                plan,
                 rank,
+                enqueued_at: *enqueued_at,
                 node_id,
                 free_since: Some(at),
                 refused_at: None,
@@ -126,6 +131,24 @@ fn take<'a>(
                 missed_by: BTreeMap::new(),
             };
             waiting.insert((cell, contact_id), entry);
+        }
+        // What it needs, and before whom it comes, is another from now on: a turn under way may have been planned before.
+        RoutingFact::StepBegan { contact_id, priority, required_skills, .. } => {
+            if let Some(it) = waiting.get_mut(&(cell, contact_id)) {
+                it.rank.1 = *priority;
+                it.skills = sorted(required_skills);
+                it.free_since = it.free_since.map(|_| at);
+            }
+        }
+        RoutingFact::ContactReplanned { contact_id, priority, required_skills, plan, waited_ms, .. } => {
+            if let Some(it) = waiting.get_mut(&(cell, contact_id)) {
+                let state = plan.at(required_skills, *priority, *waited_ms);
+                it.rank = (plan.tier, state.priority, Timestamp(it.enqueued_at.0 - plan.head_start_ms.0));
+                it.skills = state.required_skills;
+                it.skills.sort();
+                it.plan = plan;
+                it.free_since = it.free_since.map(|_| at);
+            }
         }
         RoutingFact::ContactDequeued { contact_id, .. } => {
             waiting.remove(&(cell, contact_id));
@@ -154,6 +177,12 @@ fn take<'a>(
         // Who was turned away never waits.
         RoutingFact::ContactTurnedAway { .. } | RoutingFact::PartitionTaken { .. } => {}
     }
+}
+
+fn sorted(required_skills: &[Clause]) -> Vec<Clause> {
+    let mut skills = required_skills.to_vec();
+    skills.sort();
+    skills
 }
 
 /// What excuses that a contact was passed over.

@@ -12,7 +12,7 @@ use trunkline_domain::kernel::Projection;
 use trunkline_domain::vocabulary::{
     AgentId, Cell, Channel, CompanyId, ContactEndCause, ContactId, ContractId, Currency, Epoch, EventId,
     InputPosition, LegId, LogName, Millis, Money, NodeId, OfferId, OperatorId, Party, Position, QueueId,
-    SessionId, Timestamp,
+    QueuePlan, SessionId, Timestamp,
 };
 
 pub const CELL: Cell = Cell(0);
@@ -143,6 +143,7 @@ impl Pen {
                 wrap_up_extension_ms_max: Millis::ZERO,
                 miss_reason: String::new(),
                 miss_return_ms: Millis::ZERO,
+                plan: QueuePlan::default(),
             }),
             contract(UsageUnit::TalkTime, "talk"),
             contract(UsageUnit::WorkTime, "work"),
@@ -304,6 +305,7 @@ pub fn queued(n: u32, at: i64) -> RoutingFact {
         required_skills: vec![],
         node_id: node(),
         place: 1,
+        plan: QueuePlan::default(),
     }
 }
 pub fn offer_made(c: u32, o: u32, a: u32) -> RoutingFact {

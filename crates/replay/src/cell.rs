@@ -6,10 +6,11 @@ use trunkline_domain::facts::{
     self, AgentFact, ContactFact, DirectoryFact, LogFact, Meta, Outcome, Recorded, ReleaseOutcome, WrapUpMode,
 };
 use trunkline_domain::kernel::Engine;
-use trunkline_domain::routing::{Input, Output, Router, Wish};
+use trunkline_domain::routing::{ExpectedWait, Input, Output, Router, Wish};
 use trunkline_domain::vocabulary::{
-    self, AgentId, Channel, CompanyId, ContactEndCause, ContactId, DeviceId, Epoch, EventId, IdError, LegId,
-    Millis, NodeId, OfferId, Party, Position, QueueId, SessionId, SkillId, Timestamp,
+    self, AgentId, Channel, Clause, CompanyId, ContactEndCause, ContactId, DeviceId, Epoch, EventId, IdError,
+    LegId, Millis, NodeId, OfferId, Party, Position, QueueId, QueuePlan, SessionId, SkillId, SkillLevel,
+    Timestamp,
 };
 
 use crate::day::{Call, Day};
@@ -39,7 +40,7 @@ pub(crate) struct Cell {
     now: Timestamp,
     company: CompanyId,
     node: NodeId,
-    queues: Vec<(QueueId, Vec<SkillId>)>,
+    queues: Vec<(QueueId, Vec<Clause>)>,
     agents: Vec<AgentId>,
     agent_places: BTreeMap<AgentId, usize>,
     talks: BTreeMap<usize, Talk>,
@@ -89,9 +90,12 @@ impl Cell {
         let named: BTreeSet<&String> = named.flatten().collect();
         let named: BTreeMap<&String, SkillId> =
             named.into_iter().zip(0..).map(|(name, nth)| (name, numbered(SkillId::from_name, nth))).collect();
-        let skills = |names: &[String]| names.iter().filter_map(|name| named.get(name).cloned()).collect();
+        let skills = |names: &[String]| -> Vec<SkillId> {
+            names.iter().filter_map(|name| named.get(name).cloned()).collect()
+        };
+        let needs = |names: &[String]| skills(names).into_iter().map(Clause::has).collect();
         let queues = day.queues.iter().enumerate();
-        let queues = queues.map(|(nth, it)| (numbered(QueueId::from_name, nth), skills(&it.skills)));
+        let queues = queues.map(|(nth, it)| (numbered(QueueId::from_name, nth), needs(&it.skills)));
         let agents: Vec<AgentId> =
             (0..day.agents.len()).map(|nth| numbered(AgentId::from_name, nth)).collect();
         let mut cell = Self {
@@ -121,7 +125,7 @@ impl Cell {
                 name: agent.name.clone(),
                 cell: CELL,
                 site_id: None,
-                skills: skills(&agent.skills),
+                skills: skills(&agent.skills).into_iter().map(SkillLevel::whole).collect(),
                 sip_user: agent_id.to_string(),
                 sip_ha1_md5: String::new(),
                 sip_ha1_sha256: String::new(),
@@ -146,7 +150,7 @@ impl Cell {
         cell
     }
 
-    fn queue(&self, queue_id: &QueueId, skills: &[SkillId]) -> DirectoryFact {
+    fn queue(&self, queue_id: &QueueId, skills: &[Clause]) -> DirectoryFact {
         DirectoryFact::QueueDefined(facts::Queue {
             queue_id: queue_id.clone(),
             company_id: self.company.clone(),
@@ -164,6 +168,7 @@ impl Cell {
             wrap_up_extension_ms_max: Millis::ZERO,
             miss_reason: String::new(),
             miss_return_ms: Millis::ZERO,
+            plan: QueuePlan::default(),
         })
     }
 
@@ -223,6 +228,11 @@ impl Cell {
             node_id: self.node.clone(),
         };
         self.tell_contacts(vec![fact], heard);
+    }
+
+    /// How long a call that waits is expected to.
+    pub(crate) fn expected(&self, call: usize) -> Option<ExpectedWait> {
+        self.router.expected_wait(&contact_id(call))
     }
 
     /// A caller gives up.

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use trunkline_domain::routing::ExpectedWait;
 use trunkline_domain::vocabulary::{Millis, Timestamp};
 
 use crate::cell::{Cell, Heard};
@@ -98,6 +99,11 @@ enum Event {
 
 /// Plays a day. The outcome of each call is in its place.
 pub fn play(day: &Day) -> Vec<End> {
+    play_and_tell(day, |_, _| {})
+}
+
+/// The same; each call that has to wait is told how long, as it comes.
+pub fn play_and_tell(day: &Day, mut tell: impl FnMut(usize, ExpectedWait)) -> Vec<End> {
     let mut ends = vec![End::Left; day.calls.len()];
     let mut events: BinaryHeap<Reverse<(Timestamp, Event)>> = BinaryHeap::new();
     for (agent, it) in day.agents.iter().enumerate() {
@@ -135,6 +141,9 @@ pub fn play(day: &Day) -> Vec<End> {
                     let until = it.patience.map(|patience| at + patience);
                     events.extend(until.map(|until| Reverse((until, Event::GivesUp { call }))));
                     cell.comes(at, call, it, &mut heard);
+                    if let Some(expected) = cell.expected(call) {
+                        tell(call, expected);
+                    }
                 }
             }
         }

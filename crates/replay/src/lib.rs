@@ -8,6 +8,7 @@
 //! callers would have waited who did not have to; [`bank`] and [`queue_log`] for the logs that can be read.
 
 pub mod bank;
+pub mod calibration;
 mod cell;
 pub mod chance;
 pub mod day;
@@ -17,4 +18,4 @@ pub mod patience;
 pub mod queue_log;
 pub mod strategy;
 
-pub use day::{Agent, Call, Day, End, Queue, Shift, play};
+pub use day::{Agent, Call, Day, End, Queue, Shift, play, play_and_tell};

@@ -6,9 +6,10 @@ mod data;
 use std::collections::BTreeMap;
 
 use trunkline_domain::vocabulary::{Millis, Timestamp};
+use trunkline_replay::calibration::Calibration;
 use trunkline_replay::intervals::Counts;
 use trunkline_replay::log::{Log, text_of};
-use trunkline_replay::{End, play};
+use trunkline_replay::{End, play, play_and_tell};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -124,4 +125,21 @@ fn nobody_is_overtaken(log: &Log, ends: &[End]) {
         }
     }
     assert!(checked > 10_000, "{checked} pairs");
+}
+
+/// What callers can be told as they come, against what came of it, over a month of real arrivals, talks and patience.
+#[test]
+fn the_expected_wait_is_about_as_likely_as_it_says() {
+    let Some(log) = january() else { return };
+    let mut told = vec![None; log.day.calls.len()];
+    let ends = play_and_tell(&log.day, |call, expected| told[call] = Some(expected));
+    let all = Calibration::of(told.iter().zip(&ends));
+    println!("{all:?}");
+    assert!(all.told > 5_000, "{all:?}");
+    for (within, meant) in all.within.into_iter().zip([0.50, 0.80, 0.95]) {
+        assert!(
+            (within - meant).abs() < 0.10,
+            "{within:.3} waited no longer than what {meant} should: {all:?}"
+        );
+    }
 }

@@ -9,8 +9,9 @@ use trunkline_domain::facts::{
 use trunkline_domain::kernel::Engine;
 use trunkline_domain::routing::{Input, Router};
 use trunkline_domain::vocabulary::{
-    AgentId, Cell, Channel, CompanyId, ContactEndCause, ContactId, DeviceId, Epoch, EventId, IdError, LegId,
-    Millis, NodeId, OfferId, Party, Position, QueueId, SessionId, SkillId, Timestamp,
+    AgentId, Cell, Channel, Clause, CompanyId, ContactEndCause, ContactId, DeviceId, Epoch, EventId, IdError,
+    LegId, Millis, NodeId, OfferId, Party, Position, QueueId, QueuePlan, SessionId, SkillId, SkillLevel,
+    Timestamp,
 };
 
 /// How large a cell is.
@@ -47,7 +48,7 @@ pub struct Logs {
     pub agents: Vec<AgentId>,
     company: CompanyId,
     node: NodeId,
-    queues: Vec<(QueueId, Vec<SkillId>)>,
+    queues: Vec<(QueueId, Vec<Clause>)>,
     positions: [u64; 3],
     contact_count: u64,
     token: u64,
@@ -102,7 +103,12 @@ impl Logs {
             chosen
         };
         let queues = (0..size.queues)
-            .map(|nth| (id(QueueId::from_name(&format!("{nth:04}"))), some(1 + nth % 2)))
+            .map(|nth| {
+                (
+                    id(QueueId::from_name(&format!("{nth:04}"))),
+                    some(1 + nth % 2).into_iter().map(Clause::has).collect(),
+                )
+            })
             .collect();
         let agents: Vec<AgentId> =
             (0..size.agents).map(|nth| id(AgentId::from_name(&format!("{nth:08}")))).collect();
@@ -129,7 +135,7 @@ impl Logs {
                 name: String::new(),
                 cell: CELL,
                 site_id: None,
-                skills: some(SKILLS_OF_AGENT),
+                skills: some(SKILLS_OF_AGENT).into_iter().map(SkillLevel::whole).collect(),
                 sip_user: agent_id.to_string(),
                 sip_ha1_md5: String::new(),
                 sip_ha1_sha256: String::new(),
@@ -159,7 +165,7 @@ impl Logs {
         (router, logs)
     }
 
-    fn queue(&self, queue_id: &QueueId, required: &[SkillId]) -> DirectoryFact {
+    fn queue(&self, queue_id: &QueueId, required: &[Clause]) -> DirectoryFact {
         DirectoryFact::QueueDefined(Queue {
             queue_id: queue_id.clone(),
             company_id: self.company.clone(),
@@ -177,6 +183,7 @@ impl Logs {
             wrap_up_extension_ms_max: Millis::ZERO,
             miss_reason: String::new(),
             miss_return_ms: Millis::ZERO,
+            plan: QueuePlan::default(),
         })
     }
 

@@ -162,7 +162,7 @@ pub(super) fn spread(times: impl Iterator<Item = i64>) -> Spread {
 
 #[cfg(test)]
 mod tests {
-    use trunkline_domain::vocabulary::{Channel, Epoch, Party, PhoneNumber, Timestamp};
+    use trunkline_domain::vocabulary::{Channel, Epoch, Party, PhoneNumber, QueuePlan, Timestamp};
 
     use super::super::records::Taken;
     use super::*;
@@ -204,6 +204,7 @@ mod tests {
             required_skills: Vec::new(),
             node_id: "nod_a".parse().unwrap(),
             place: 1,
+            plan: QueuePlan::default(),
         };
         records.contacts.extend([taken(1, 2, arrived), taken(10, 11, requested)]);
         records.routing.push(taken(13, 14, queued));

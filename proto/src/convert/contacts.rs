@@ -3,10 +3,11 @@
 use trunkline_domain::facts::{ContactFact, FlowOutReason, OfferFailure};
 use trunkline_domain::vocabulary::{ContactEndCause, Party};
 
+use super::plan::plain;
 use crate::contacts::v1 as wire;
 
 facts! {
-    ContactFact as contact_fact, body Contacts, schema version 1;
+    ContactFact as contact_fact, body Contacts, schema version 2 by version_of;
     ContactArrived { contact_id, company_id, caller, dialled, node_id, sip_call_id, flow_id, directory_revision }
     BusinessHoursChecked { contact_id, calendar_id, open }
     LegAnswered { contact_id, leg_id, party, agent_id }
@@ -29,6 +30,15 @@ facts! {
     ContactEnded { contact_id, company_id, cause, by, sip_status, rtp_received_count, rtp_sent_count }
 }
 
+/// Version 2: what an agent must be able to do has levels and alternatives, and contacts overflow.
+fn version_of(fact: &ContactFact) -> u32 {
+    match fact {
+        ContactFact::ContactQueueRequested { required_skills, .. } if !plain(required_skills) => 2,
+        ContactFact::ContactFlowedOut { reason: FlowOutReason::Overflowed, .. } => 2,
+        _ => 1,
+    }
+}
+
 values!(Party as wire::Party [Caller, Agent, System]);
 values!(ContactEndCause as wire::ContactEndCause [
     Completed, Abandoned, LeftInFlow, Closed, Blocked, UnknownNumber, Overloaded, FlowedOut, MediaLost, Drained,
@@ -37,4 +47,4 @@ values!(ContactEndCause as wire::ContactEndCause [
 values!(OfferFailure as wire::OfferFailure [
     DeviceUnreachable, ReservationRefused, ContactGone, MediaFailed, NodeLost
 ]);
-values!(FlowOutReason as wire::FlowOutReason [QueueFull, NobodySignedIn, WaitedTooLong, MediaLost, Drained]);
+values!(FlowOutReason as wire::FlowOutReason [QueueFull, NobodySignedIn, WaitedTooLong, MediaLost, Drained, Overflowed]);

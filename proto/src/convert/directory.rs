@@ -4,13 +4,14 @@ use trunkline_domain::facts::{
     Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, DefinitionKind, DirectoryFact, Flow,
     NotReadyReason, Number, OpeningSpan, Operator, Queue, Skill, WrapUpMode,
 };
-use trunkline_domain::vocabulary::ChannelRule;
+use trunkline_domain::vocabulary::{ChannelRule, LEVEL_MAX, QueuePlan, SkillLevel};
 
+use super::plan::plain;
 use super::{DecodeError, Field};
 use crate::directory::v1 as wire;
 
 facts! {
-    DirectoryFact as directory_fact, body Directory, schema version 3 by version_of;
+    DirectoryFact as directory_fact, body Directory, schema version 4 by version_of;
     RevisionApplied { revision, author, source_sha256 | effective_at as effective_at_ms }
     DefinitionRetired { kind, key }
     ;
@@ -28,9 +29,15 @@ facts! {
 }
 
 /// Version 2: wrap-up has a mode. A reader before it would take every queue's for timed. Version 3: agents serve channels.
-/// A reader before it would give a call to one who serves none.
+/// A reader before it would give a call to one who serves none. Version 4: skills have levels, queues plans. A reader before
+/// it would not know whom a contact may be given.
 fn version_of(fact: &DirectoryFact) -> u32 {
+    let below = |skill: &SkillLevel| skill.level < LEVEL_MAX;
     match fact {
+        DirectoryFact::AgentDefined(it) if it.skills.iter().any(below) => 4,
+        DirectoryFact::QueueDefined(it) if it.plan != QueuePlan::default() || !plain(&it.required_skills) => {
+            4
+        }
         DirectoryFact::AgentDefined(it) if !it.channels.is_empty() => 3,
         DirectoryFact::QueueDefined(it) if it.wrap_up_mode != WrapUpMode::Timed => 2,
         _ => 1,
@@ -61,7 +68,8 @@ message!(Queue {
     wrap_up_code_required,
     wrap_up_extension_ms_max,
     miss_reason,
-    miss_return_ms
+    miss_return_ms,
+    plan
 });
 message!(Flow { flow_id, company_id, calendar_id, closed_prompt, greeting_prompt, music, queue_id });
 message!(Number { number, company_id, flow_id });

@@ -1,6 +1,6 @@
 //! Why bytes are not a record this program understands.
 
-use trunkline_domain::vocabulary::{IdError, LogName, MoneyError, PhoneNumberError};
+use trunkline_domain::vocabulary::{IdError, LogName, MoneyError, PhoneNumberError, SkillError};
 
 /// Why a record, or a field of it, cannot be read. `field` is `Message.field`, as in the schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +60,15 @@ pub enum DecodeError {
         /// Why not.
         #[source]
         source: IdError,
+    },
+    /// A text is neither a skill nor a clause.
+    #[error("{field} does not say what an agent can do")]
+    BadSkill {
+        /// The field.
+        field: &'static str,
+        /// Why not.
+        #[source]
+        source: SkillError,
     },
     /// A text is not a telephone number. The number itself is not repeated.
     #[error("{field} is not a telephone number")]

@@ -25,6 +25,7 @@ mod directory;
 mod error;
 mod field;
 mod meta;
+mod plan;
 mod routing;
 
 pub use agents::release_outcome;

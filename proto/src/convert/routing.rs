@@ -2,13 +2,16 @@
 
 use trunkline_domain::facts::{DequeueReason, OfferEnd, PassedOver, PassedOverReason, RoutingFact};
 
+use trunkline_domain::vocabulary::QueuePlan;
+
+use super::plan::plain;
 use super::{DecodeError, Field};
 use crate::routing::v1 as wire;
 
 facts! {
-    RoutingFact as routing_fact, body Routing, schema version 1;
+    RoutingFact as routing_fact, body Routing, schema version 2 by version_of;
     ContactQueued {
-        contact_id, company_id, queue_id, visit, priority, required_skills, node_id, place
+        contact_id, company_id, queue_id, visit, priority, required_skills, node_id, place, plan
         | enqueued_at as enqueued_at_ms
     }
     ReservationRefused { contact_id, offer_id, agent_id, reason }
@@ -21,13 +24,30 @@ facts! {
     ContactDequeued { contact_id, queue_id, visit, reason }
     PartitionTaken { owner, epoch }
     ContactTurnedAway { contact_id, queue_id, visit, node_id, waiting_count }
+    StepBegan { contact_id, queue_id, visit, step, priority, required_skills, waited_ms }
+    ContactReplanned { contact_id, queue_id, visit, priority, required_skills, plan, waited_ms, author, reason }
+}
+
+/// Version 2: contacts have plans. A reader before it would not know in what order they are served, nor by whom.
+fn version_of(fact: &RoutingFact) -> u32 {
+    match fact {
+        RoutingFact::ContactQueued { plan, required_skills, .. } => {
+            if *plan == QueuePlan::default() && plain(required_skills) { 1 } else { 2 }
+        }
+        RoutingFact::OfferMade { passed_over, .. } => {
+            let behind = passed_over.iter().any(|it| it.reason == PassedOverReason::RanksBehind);
+            if behind { 2 } else { 1 }
+        }
+        RoutingFact::StepBegan { .. } | RoutingFact::ContactReplanned { .. } => 2,
+        _ => 1,
+    }
 }
 
 message!(PassedOver { agent_id, reason });
 repeated!(PassedOver);
 
 values!(PassedOverReason as wire::PassedOverReason [
-    IdleLessLong, LacksSkill, NotReady, Busy, MissedThisContact, NoDevice
+    IdleLessLong, LacksSkill, NotReady, Busy, MissedThisContact, NoDevice, RanksBehind
 ]);
 values!(DequeueReason as wire::DequeueReason [Answered, Abandoned, FlowedOut, Ended]);
 

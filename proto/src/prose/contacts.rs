@@ -3,7 +3,7 @@
 use trunkline_domain::facts::{ContactFact as Fact, OfferFailure};
 use trunkline_domain::vocabulary::{Party, PhoneNumber};
 
-use super::{clock, seconds, short, words};
+use super::{all_of, clock, seconds, short, words};
 
 pub(super) fn contact(fact: &Fact) -> String {
     match fact {
@@ -30,7 +30,7 @@ pub(super) fn contact(fact: &Fact) -> String {
         Fact::ContactQueueRequested { queue_id, visit, priority, enqueued_at, required_skills, .. } => {
             let skills = match required_skills.as_slice() {
                 [] => String::new(),
-                some => format!(", needs {}", some.iter().map(short).collect::<Vec<_>>().join(" ")),
+                some => format!(", needs {}", all_of(some)),
             };
             let since = clock(*enqueued_at);
             format!(

@@ -3,7 +3,7 @@
 use trunkline_domain::facts::{BillingFact, DefinitionKind, DirectoryFact as Fact, UsageUnit};
 use trunkline_domain::vocabulary::PhoneNumber;
 
-use super::{in_cell, seconds, short, words};
+use super::{all_of, in_cell, seconds, short, words};
 
 pub(super) fn directory(fact: &Fact) -> String {
     match fact {
@@ -46,7 +46,7 @@ pub(super) fn directory(fact: &Fact) -> String {
         Fact::AgentDefined(it) => {
             let skills = match it.skills.as_slice() {
                 [] => "without skills".to_owned(),
-                some => format!("with {}", some.iter().map(short).collect::<Vec<_>>().join(" ")),
+                some => format!("with {}", all_of(some)),
             };
             let rules = it.channels.iter().map(|rule| format!("{} {}", rule.channel, rule.capacity));
             let rules = rules.collect::<Vec<_>>().join(" and ");

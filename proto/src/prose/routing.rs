@@ -3,12 +3,34 @@
 use trunkline_domain::facts::{DequeueReason, OfferEnd, RoutingFact as Fact};
 
 use super::contacts::failure;
-use super::{clock, short};
+use super::{all_of, clock, seconds, short};
 
 pub(super) fn routing(fact: &Fact) -> String {
     match fact {
         Fact::ContactQueued { queue_id, priority, place, .. } => {
             format!("queued in {}, place {place}, priority {priority}", short(queue_id))
+        }
+        Fact::ContactReplanned { queue_id, priority, required_skills, waited_ms, reason, .. } => {
+            let needs = match required_skills.as_slice() {
+                [] => "needs no skill".to_owned(),
+                some => format!("needs {}", all_of(some)),
+            };
+            format!(
+                "planned anew in {} after {}: priority {priority}, {needs}; {reason}",
+                short(queue_id),
+                seconds(*waited_ms)
+            )
+        }
+        Fact::StepBegan { queue_id, step, priority, required_skills, waited_ms, .. } => {
+            let needs = match required_skills.as_slice() {
+                [] => "needs no skill".to_owned(),
+                some => format!("needs {}", all_of(some)),
+            };
+            format!(
+                "step {step} in {} after {}: priority {priority}, {needs}",
+                short(queue_id),
+                seconds(*waited_ms)
+            )
         }
         Fact::ReservationRefused { offer_id, agent_id, reason, .. } => {
             format!("{} not reserved for {}: {reason}", short(agent_id), short(offer_id))

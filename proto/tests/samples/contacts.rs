@@ -107,6 +107,19 @@ pub fn contacts() -> Vec<Sample<ContactFact>> {
             },
         ),
         (
+            "levels",
+            ContactFact::ContactQueueRequested {
+                contact_id: contact(),
+                company_id: id("cmp_aurora"),
+                queue_id: id("que_aurora"),
+                visit: 1,
+                priority: 0,
+                enqueued_at: NOON,
+                required_skills: vec![id("skl_german >= 5 or not skl_trainee"), id("skl_billing 3-7")],
+                node_id: id("nod_m1"),
+            },
+        ),
+        (
             "",
             ContactFact::OfferAlerting {
                 contact_id: contact(),
@@ -197,6 +210,17 @@ pub fn contacts() -> Vec<Sample<ContactFact>> {
                 visit: 1,
                 waited_ms: Millis(0),
                 reason: FlowOutReason::QueueFull,
+            },
+        ),
+        (
+            "overflowed",
+            ContactFact::ContactFlowedOut {
+                contact_id: contact(),
+                company_id: id("cmp_aurora"),
+                queue_id: id("que_aurora"),
+                visit: 1,
+                waited_ms: Millis(120_000),
+                reason: FlowOutReason::Overflowed,
             },
         ),
         (

@@ -4,9 +4,9 @@ use trunkline_domain::facts::{
     Agent, ApiKey, BlocklistEntry, Calendar, Company, Contract, DefinitionKind, DirectoryFact, Flow,
     NotReadyReason, Number, OpeningSpan, Operator, Queue, Skill, UsageUnit, WrapUpMode,
 };
-use trunkline_domain::vocabulary::{Cell, Channel, ChannelRule, Currency, Millis};
+use trunkline_domain::vocabulary::{Cell, Channel, ChannelRule, Currency, Millis, QueuePlan};
 
-use super::{NOON, Sample, euros, id, number};
+use super::{NOON, Sample, euros, id, number, plan};
 
 pub fn directory() -> Vec<Sample<DirectoryFact>> {
     vec![
@@ -81,6 +81,7 @@ pub fn directory() -> Vec<Sample<DirectoryFact>> {
                 wrap_up_extension_ms_max: Millis::ZERO,
                 miss_reason: String::new(),
                 miss_return_ms: Millis::ZERO,
+                plan: QueuePlan::default(),
             }),
         ),
         (
@@ -102,6 +103,29 @@ pub fn directory() -> Vec<Sample<DirectoryFact>> {
                 wrap_up_extension_ms_max: Millis(120_000),
                 miss_reason: "phone unattended".to_owned(),
                 miss_return_ms: Millis(300_000),
+                plan: QueuePlan::default(),
+            }),
+        ),
+        (
+            "planned",
+            DirectoryFact::QueueDefined(Queue {
+                queue_id: id("que_cobalt"),
+                company_id: id("cmp_cobalt"),
+                name: "Cobalt service".to_owned(),
+                required_skills: vec![id("skl_german >= 7 or skl_dutch")],
+                priority: 0,
+                offer_timeout_ms: Millis(20_000),
+                wrap_up_ms: Millis::ZERO,
+                wait_ms_max: Millis::ZERO,
+                waiting_count_max: 0,
+                miss_count_max: 0,
+                reoffer_after_ms: Millis(30_000),
+                wrap_up_mode: WrapUpMode::Timed,
+                wrap_up_code_required: false,
+                wrap_up_extension_ms_max: Millis::ZERO,
+                miss_reason: String::new(),
+                miss_return_ms: Millis::ZERO,
+                plan: plan(),
             }),
         ),
         (
@@ -160,6 +184,21 @@ pub fn directory() -> Vec<Sample<DirectoryFact>> {
                 site_id: None,
                 skills: vec![],
                 sip_user: "phone-bert".to_owned(),
+                sip_ha1_md5: "0123456789abcdef0123456789abcdef".to_owned(),
+                sip_ha1_sha256: "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210".to_owned(),
+                team_company_id: None,
+                channels: Vec::new(),
+            }),
+        ),
+        (
+            "levels",
+            DirectoryFact::AgentDefined(Agent {
+                agent_id: id("agt_dora"),
+                name: "Dora Lindgren".to_owned(),
+                cell: Cell(0),
+                site_id: None,
+                skills: vec![id("skl_german 7"), id("skl_billing")],
+                sip_user: "phone-dora".to_owned(),
                 sip_ha1_md5: "0123456789abcdef0123456789abcdef".to_owned(),
                 sip_ha1_sha256: "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210".to_owned(),
                 team_company_id: None,

@@ -5,7 +5,8 @@
 
 use trunkline_domain::facts::{AnyFact, LogFact, Meta, Outcome, Recorded};
 use trunkline_domain::vocabulary::{
-    Cell, Currency, Epoch, EventId, InputPosition, LogName, Money, PhoneNumber, Position, Timestamp,
+    Ageing, Cell, Currency, Epoch, EventId, IdleBasis, InputPosition, LogName, Millis, Money, PhoneNumber,
+    Position, QueuePlan, Selection, SelectionStrategy, Step, Timestamp,
 };
 
 mod agents;
@@ -40,6 +41,26 @@ pub fn number(text: &str) -> PhoneNumber {
 
 pub fn euros(micros: i64) -> Money {
     Money { currency: Currency::parse("EUR").unwrap(), micros }
+}
+
+/// A plan with everything in it.
+pub fn plan() -> QueuePlan {
+    let step = |after_ms| Step { after_ms: Millis(after_ms), ..Step::default() };
+    QueuePlan {
+        tier: 2,
+        head_start_ms: Millis(90_000),
+        ageing: Some(Ageing { every_ms: Millis(10_000), by: 1, most: 5 }),
+        steps: vec![
+            Step { required_skills: Some(vec![id("skl_german >= 3")]), ..step(30_000) },
+            Step { required_skills: Some(vec![]), priority: Some(-5), ..step(60_000) },
+            Step { overflow_queue_id: Some(id("que_rest")), ..step(120_000) },
+        ],
+        selection: Selection {
+            prefer: vec![id("skl_billing"), id("not skl_trainee")],
+            strategy: SelectionStrategy::FewestContacts,
+            idle_since: IdleBasis::LastContact,
+        },
+    }
 }
 
 /// The outcome a sample is frozen in: everything set, or for a `bare` one nothing that may be absent.

@@ -1,9 +1,9 @@
 use trunkline_domain::facts::{
     DequeueReason, OfferEnd, OfferFailure, PassedOver, PassedOverReason, RoutingFact,
 };
-use trunkline_domain::vocabulary::{AgentId, ContactId, Epoch, OfferId, Timestamp};
+use trunkline_domain::vocabulary::{AgentId, ContactId, Epoch, Millis, OfferId, QueuePlan, Timestamp};
 
-use super::{NOON, Sample, id};
+use super::{NOON, Sample, id, plan};
 
 pub fn routing() -> Vec<Sample<RoutingFact>> {
     let contact_id: ContactId = id("ctc_01jnf9h3zqv7e0w1m2x4k5t6r8");
@@ -38,6 +38,48 @@ pub fn routing() -> Vec<Sample<RoutingFact>> {
                 required_skills: vec![id("skl_german")],
                 node_id: id("nod_m1"),
                 place: 2,
+                plan: QueuePlan::default(),
+            },
+        ),
+        (
+            "planned",
+            RoutingFact::ContactQueued {
+                contact_id: contact(),
+                company_id: id("cmp_aurora"),
+                queue_id: id("que_aurora"),
+                visit: 1,
+                priority: 10,
+                enqueued_at: NOON,
+                required_skills: vec![id("skl_german >= 7")],
+                node_id: id("nod_m1"),
+                place: 1,
+                plan: plan(),
+            },
+        ),
+        (
+            "",
+            RoutingFact::StepBegan {
+                contact_id: contact(),
+                queue_id: id("que_aurora"),
+                visit: 1,
+                step: 2,
+                priority: 8,
+                required_skills: vec![id("skl_german >= 3"), id("not skl_trainee")],
+                waited_ms: Millis(60_000),
+            },
+        ),
+        (
+            "",
+            RoutingFact::ContactReplanned {
+                contact_id: contact(),
+                queue_id: id("que_aurora"),
+                visit: 1,
+                priority: -3,
+                required_skills: vec![id("skl_german or skl_dutch")],
+                plan: plan(),
+                waited_ms: Millis(45_000),
+                author: "ada".to_owned(),
+                reason: "a storm".to_owned(),
             },
         ),
         (
@@ -57,6 +99,10 @@ pub fn routing() -> Vec<Sample<RoutingFact>> {
             ]),
         ),
         ("bare", made(vec![])),
+        (
+            "selected",
+            made(vec![PassedOver { agent_id: id("agt_bert"), reason: PassedOverReason::RanksBehind }]),
+        ),
         ("", RoutingFact::OfferAccepted { contact_id: contact(), offer_id: offer(), agent_id: agent() }),
         ("", ended(OfferEnd::Unanswered)),
         ("failed", ended(OfferEnd::Failed(OfferFailure::ReservationRefused))),

@@ -11,7 +11,7 @@ use trunkline_domain::agent_state::FEATURE_LEVEL;
 use trunkline_domain::facts::{
     Agent, DirectoryFact, LogFact, Meta, NotReadyReason, Operator, Outcome, Queue, Recorded, WrapUpMode,
 };
-use trunkline_domain::vocabulary::{Cell, Epoch, EventId, Millis, OperatorId, QueueId, Timestamp};
+use trunkline_domain::vocabulary::{Cell, Epoch, EventId, Millis, OperatorId, QueueId, QueuePlan, Timestamp};
 use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::agent_state::v1::logged_command::Action as Logged;
 use trunkline_proto::agent_state::v1::raft_admin_service_client::RaftAdminServiceClient;
@@ -53,6 +53,7 @@ async fn define_directory(log: &SharedLog) {
             wrap_up_extension_ms_max: Millis::ZERO,
             miss_reason: String::new(),
             miss_return_ms: Millis::ZERO,
+            plan: QueuePlan::default(),
         }),
         DirectoryFact::AgentDefined(agent()),
     ];

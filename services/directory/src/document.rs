@@ -32,8 +32,25 @@
 //!     queues:
 //!       - id: que_aurora
 //!         name: Aurora bookings
-//!         required_skills: [skl_german] # optional; an agent needs all of them
+//!         required_skills: [skl_german] # optional; an agent needs all of them. Each is a skill, at some level, or not, or one
+//!                                       # of several: skl_german >= 5, skl_german 3-7, not skl_trainee, skl_german or skl_dutch
 //!         priority: 0                   # optional, 0; smaller is served first, -1000 to 1000
+//!         tier: 0                       # optional, 0; a smaller tier is served first whatever the priorities, 0 to 100
+//!         head_start: 90s               # optional, 0s: served as if it had come so much earlier
+//!         ageing:                       # optional: its priority changes while it waits
+//!           every: 30s
+//!           by: 1                       # optional, 1: becomes smaller by so much each time
+//!           most: 10                    # by so much altogether
+//!         strategy: longest_idle        # optional; whom of those who could a contact gets: longest_idle, fewest_contacts,
+//!                                       # least_talk_time, round_robin, random, linear, most_skilled, fewest_skills
+//!         idle_since: available         # optional; what idle time is counted from: available, last_contact, sign_in
+//!         prefer: [skl_berlin]          # optional: who fulfils the first of these comes first, whatever the strategy, then …
+//!         steps:                        # optional: what changes for who has waited so long here, ascending
+//!           - after: 30s
+//!             required_skills: [skl_german >= 3]  # optional: needed instead from then on
+//!             priority: -10                       # optional: from then on
+//!           - after: 5m
+//!             overflow: que_everybody             # optional; the last step: goes to another queue, and keeps its time
 //!         offer_timeout: 15s            # how long an agent's phone rings, 1s to 5m
 //!         wrap_up: 30s                  # optional, 0s: after-contact work, at most 8h
 //!         wait_max: 10m                 # optional, 0s: no limit; then the contact flows out
@@ -73,7 +90,7 @@
 //!     name: Anna
 //!     cell: 0                           # optional, 0; never changes
 //!     site: sit_berlin                  # optional
-//!     skills: [skl_german]              # optional
+//!     skills: [skl_german 7]            # optional; at a level of 1 to 10, without one at the highest
 //!     sip_user: "1001"                  # unique; A-Z a-z 0-9 . _ -
 //!     sip_password: s3cret              # only its digests for the realm `trunkline` are kept; or both of these instead:
 //!     # sip_ha1_md5: <hex of MD5 over user:trunkline:password>
@@ -99,6 +116,7 @@
 //! Spans are written `250ms`, `4s`, `2m`, `8h` or put together, as `1m30s`.
 
 mod lower;
+mod plans;
 mod scalars;
 mod schema;
 

@@ -173,6 +173,7 @@ impl DirectoryService for Api {
     ) -> Result<Response<pb::PlanDirectoryResponse>, Status> {
         let request = request.into_inner();
         let (document, _) = read(request.document).await?;
+        let notices = noticed(&document, &request.file_name);
         let planned = match document {
             Ok(document) => {
                 let document = Box::new(document);
@@ -181,7 +182,8 @@ impl DirectoryService for Api {
             Err(problems) => Planned { revision: 0, result: Err(problems) },
         };
         let (changes, problems) = told(planned.result, &request.file_name);
-        Ok(Response::new(pb::PlanDirectoryResponse { base_revision: planned.revision, changes, problems }))
+        let base_revision = planned.revision;
+        Ok(Response::new(pb::PlanDirectoryResponse { base_revision, changes, problems, notices }))
     }
 
     async fn apply_directory(
@@ -197,6 +199,7 @@ impl DirectoryService for Api {
         }
         let effective_at = (request.effective_at_ms != 0).then_some(Timestamp(request.effective_at_ms));
         let (document, source_sha256) = read(request.document).await?;
+        let notices = noticed(&document, &request.file_name);
         let applied = match document {
             Ok(document) => {
                 let command = ApplyRevision {
@@ -213,7 +216,8 @@ impl DirectoryService for Api {
             Err(problems) => Planned { revision: request.base_revision, result: Err(problems) },
         };
         let (changes, problems) = told(applied.result, &request.file_name);
-        Ok(Response::new(pb::ApplyDirectoryResponse { revision: applied.revision, changes, problems }))
+        let revision = applied.revision;
+        Ok(Response::new(pb::ApplyDirectoryResponse { revision, changes, problems, notices }))
     }
 }
 
@@ -232,14 +236,24 @@ fn told(
         subject_key: it.key,
         detail: it.detail,
     };
-    let problem = |it: PlacedProblem| pb::Problem {
+    match result {
+        Ok(changes) => (changes.into_iter().map(change).collect(), Vec::new()),
+        Err(problems) => (Vec::new(), problems.into_iter().map(|it| problem(it, file_name)).collect()),
+    }
+}
+
+/// What may be a mistake in a document that could be read.
+fn noticed(document: &Result<Document, Vec<PlacedProblem>>, file_name: &str) -> Vec<pb::Problem> {
+    let notices = |document: &Document| document.place(&core::notices(&document.wanted));
+    let notices = document.as_ref().map(notices).unwrap_or_default();
+    notices.into_iter().map(|it| problem(it, file_name)).collect()
+}
+
+fn problem(it: PlacedProblem, file_name: &str) -> pb::Problem {
+    pb::Problem {
         file_name: file_name.to_owned(),
         line_number: it.line_number,
         column_number: it.column_number,
         reason: it.reason,
-    };
-    match result {
-        Ok(changes) => (changes.into_iter().map(change).collect(), Vec::new()),
-        Err(problems) => (Vec::new(), problems.into_iter().map(problem).collect()),
     }
 }

@@ -164,8 +164,8 @@ fn an_unknown_missing_or_repeated_key_is_told_with_its_place() {
         "        wrap_up: 30s",
         "        wrapup: 30s",
         expect![[r#"
-        25:9 unknown key `wrapup`; known here: id, name, required_skills, priority, offer_timeout, wrap_up, wait_max, waiting_count_max, miss_count_max, reoffer_after, wrap_up_mode, wrap_up_code, wrap_up_extension_max, miss_reason, miss_return
-    "#]],
+            25:9 unknown key `wrapup`; known here: id, name, required_skills, priority, offer_timeout, wrap_up, wait_max, waiting_count_max, miss_count_max, reoffer_after, wrap_up_mode, wrap_up_code, wrap_up_extension_max, miss_reason, miss_return, tier, head_start, ageing, steps, prefer, strategy, idle_since
+        "#]],
     );
     check(
         "  time_zone: Europe/Berlin\nskills",

@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 
 use trunkline_domain::directory::Directory;
+use trunkline_domain::facts::Queue;
 use trunkline_domain::media::{Invited, Plan, QueueTerms, Service};
 use trunkline_domain::vocabulary::{Cell, ContactEndCause, Millis, PhoneNumber, Timestamp};
 use trunkline_runtime::telemetry::names::attribute;
@@ -132,15 +133,20 @@ fn look_up(
         greeting_prompt: flow.greeting_prompt.clone(),
         closed_prompt: flow.closed_prompt.clone(),
         music: flow.music.clone(),
-        queue: QueueTerms {
-            queue_id: queue.queue_id.clone(),
-            priority: queue.priority,
-            required_skills: queue.required_skills.clone(),
-            wait_ms_max: queue.wait_ms_max,
-        },
+        queue: terms(queue),
     };
     let shown_as = shown(&format!("{}: {}", company.name, queue.name));
     Found { plan: Plan::Serve(Box::new(service)), cell: company.cell, shown_as }
+}
+
+/// A queue, as far as one contact needs it.
+pub(crate) fn terms(queue: &Queue) -> QueueTerms {
+    QueueTerms {
+        queue_id: queue.queue_id.clone(),
+        priority: queue.priority,
+        required_skills: queue.required_skills.clone(),
+        wait_ms_max: queue.wait_ms_max,
+    }
 }
 
 /// Ports for the caller's audio and the body of our 200; the status to refuse with otherwise.

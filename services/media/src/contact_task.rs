@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 use trunkline_domain::facts::{ContactFact, FlowOutReason, Meta, Recorded};
 use trunkline_domain::kernel::Engine;
-use trunkline_domain::media::{Contact, Input, Invited, Offer, Output, with_rtp_counts};
+use trunkline_domain::media::{Contact, Input, Invited, Offer, Output, QueueTerms, with_rtp_counts};
 use trunkline_domain::vocabulary::{
     Cell, ContactEndCause, ContactId, EventId, Millis, OfferId, Party, Timestamp,
 };
@@ -38,6 +38,8 @@ pub(crate) enum Letter {
     CancelOffer { offer_id: OfferId, reply: oneshot::Sender<()> },
     /// Routing does not take it into its queue; answered when what follows from that is durable.
     TurnAway { visit: u32, reason: FlowOutReason, reply: oneshot::Sender<()> },
+    /// The plan sends it to another queue.
+    Overflow { visit: u32, to: Box<QueueTerms>, reply: oneshot::Sender<()> },
     /// Agent-state's answer.
     Accept { offer_id: OfferId, granted: bool },
     /// The caller was not heard for too long.
@@ -177,6 +179,11 @@ impl ContactTask {
             }
             Letter::TurnAway { visit, reason, reply } => {
                 self.turn(now, Input::TurnAway { visit, reason }).await?;
+                let _ = reply.send(());
+                Ok(())
+            }
+            Letter::Overflow { visit, to, reply } => {
+                self.turn(now, Input::Overflow { visit, to }).await?;
                 let _ = reply.send(());
                 Ok(())
             }

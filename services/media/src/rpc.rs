@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 use trunkline_domain::facts::FlowOutReason;
-use trunkline_domain::media::Offer;
-use trunkline_domain::vocabulary::{AgentId, Cell, ContactId, Epoch, OfferId, Timestamp};
+use trunkline_domain::media::{Offer, QueueTerms};
+use trunkline_domain::vocabulary::{AgentId, Cell, ContactId, Epoch, OfferId, QueueId, Timestamp};
 use trunkline_proto::contacts::v1::FlowOutReason as WireReason;
 use trunkline_proto::media::v1::media_service_server::MediaService;
 use trunkline_proto::media::v1::{
@@ -16,6 +16,7 @@ use trunkline_proto::media::v1::{
 use trunkline_runtime::grpc::{RejectionKind, status_of};
 use trunkline_runtime::telemetry;
 
+use crate::arrival::terms;
 use crate::contact_task::{Letter, OfferReply};
 use crate::shell::Node;
 use crate::sip::stack::lock;
@@ -37,6 +38,35 @@ impl Commands {
     }
 }
 
+/// What becomes of a contact that leaves a queue by routing's word.
+enum Away {
+    Ends(FlowOutReason),
+    Goes(Box<QueueTerms>),
+}
+
+impl Commands {
+    fn away(&self, reason: i32, queue_id: &str) -> Result<Away, Status> {
+        let overflows = WireReason::try_from(reason) == Ok(WireReason::Overflowed);
+        match (overflows, queue_id) {
+            (false, "") => flow_out(reason).map(Away::Ends),
+            (true, queue_id) if !queue_id.is_empty() => {
+                let queue_id: QueueId = id(queue_id)?;
+                let now = self.0.platform.clock.now();
+                let directory = self.0.directory.read().unwrap_or_else(PoisonError::into_inner);
+                let queue = directory.queue(&queue_id, now).map(|queue| Box::new(terms(queue)));
+                queue.map(Away::Goes).ok_or_else(|| {
+                    let message = format!("no queue {queue_id} is defined as far as this node knows");
+                    status_of(RejectionKind::Unavailable, "UNKNOWN_QUEUE", message)
+                })
+            }
+            _ => {
+                let message = "another queue is named with the reason OVERFLOWED, and only with it";
+                Err(status_of(RejectionKind::InvalidArgument, "BAD_REASON", message))
+            }
+        }
+    }
+}
+
 fn gone(contact_id: &ContactId) -> Status {
     let message = format!("contact {contact_id} is not, or no longer, on this node");
     status_of(RejectionKind::NotFound, "CONTACT_GONE", message)
@@ -53,7 +83,11 @@ fn flow_out(reason: i32) -> Result<FlowOutReason, Status> {
         Ok(WireReason::QueueFull) => Ok(FlowOutReason::QueueFull),
         Ok(WireReason::NobodySignedIn) => Ok(FlowOutReason::NobodySignedIn),
         Ok(
-            WireReason::Unspecified | WireReason::WaitedTooLong | WireReason::MediaLost | WireReason::Drained,
+            WireReason::Unspecified
+            | WireReason::WaitedTooLong
+            | WireReason::MediaLost
+            | WireReason::Drained
+            | WireReason::Overflowed,
         )
         | Err(_) => {
             let message = format!("{reason} is no reason of routing's to turn a contact away");
@@ -126,12 +160,18 @@ impl MediaService for Commands {
         &self,
         request: Request<TurnAwayContactRequest>,
     ) -> Result<Response<TurnAwayContactResponse>, Status> {
-        let TurnAwayContactRequest { contact_id, visit, cell, routing_epoch, reason } = request.into_inner();
-        let (contact_id, reason): (ContactId, _) = (id(&contact_id)?, flow_out(reason)?);
+        let TurnAwayContactRequest { contact_id, visit, cell, routing_epoch, reason, queue_id } =
+            request.into_inner();
+        let contact_id: ContactId = id(&contact_id)?;
+        let away = self.away(reason, &queue_id)?;
         self.check_epoch(cell, routing_epoch)?;
         if let Some(contact) = self.0.contact(&contact_id) {
             let (reply, answer) = oneshot::channel();
-            if contact.send(Letter::TurnAway { visit, reason, reply }).await.is_ok() {
+            let letter = match away {
+                Away::Ends(reason) => Letter::TurnAway { visit, reason, reply },
+                Away::Goes(to) => Letter::Overflow { visit, to, reply },
+            };
+            if contact.send(letter).await.is_ok() {
                 let _ = answer.await;
             }
         }

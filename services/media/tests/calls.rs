@@ -290,6 +290,7 @@ async fn a_caller_whose_queue_is_full_is_hung_up_on_once() {
         cell: 0,
         routing_epoch,
         reason: WireReason::QueueFull.into(),
+        queue_id: String::new(),
     };
     // Of another visit, or without a reason of routing's: nothing happens.
     node.rpc.turn_away_contact(full(2, 5)).await.unwrap();
@@ -300,6 +301,17 @@ async fn a_caller_whose_queue_is_full_is_hung_up_on_once() {
     }
     let status = node.rpc.turn_away_contact(full(1, 4)).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+    // Another queue goes with an overflow, and an overflow with another queue.
+    for (reason, queue_id, code) in [
+        (WireReason::QueueFull, "que_sales", tonic::Code::InvalidArgument),
+        (WireReason::Overflowed, "", tonic::Code::InvalidArgument),
+        (WireReason::Overflowed, "que", tonic::Code::InvalidArgument),
+        (WireReason::Overflowed, "que_nowhere", tonic::Code::Unavailable),
+    ] {
+        let queue_id = queue_id.to_owned();
+        let request = TurnAwayContactRequest { reason: reason.into(), queue_id, ..full(1, 5) };
+        assert_eq!(node.rpc.turn_away_contact(request).await.unwrap_err().code(), code, "{reason:?}");
+    }
     // Told twice, as after a lost answer.
     node.rpc.turn_away_contact(full(1, 5)).await.unwrap();
     node.rpc.turn_away_contact(full(1, 6)).await.unwrap();
@@ -313,6 +325,41 @@ async fn a_caller_whose_queue_is_full_is_hung_up_on_once() {
         matches!(it.fact, ContactFact::ContactFlowedOut { visit: 1, reason: FlowOutReason::QueueFull, .. })
     });
     assert!(full);
+    node.shutdown.begin();
+    node.served.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_overflows_waits_in_the_other_queue_with_the_time_it_has_waited() {
+    let world = World::new().await;
+    let mut node = world.start(world.config()).await;
+    let mut caller = Ua::new(node.sip).await;
+    let (invite, ok) = caller.call("4930111111", SALES, "overflows").await;
+    let contact_id = waiting(&world).await;
+    let goes = TurnAwayContactRequest {
+        contact_id: contact_id.to_string(),
+        visit: 1,
+        cell: 0,
+        routing_epoch: 5,
+        reason: WireReason::Overflowed.into(),
+        queue_id: "que_sales".to_owned(),
+    };
+    // Told twice, as after a lost answer: the second is about a visit that is over.
+    node.rpc.turn_away_contact(goes.clone()).await.unwrap();
+    node.rpc.turn_away_contact(goes).await.unwrap();
+    caller.bye(&invite, &ok).await;
+    let facts = world.ended(1).await;
+    let told = ["ContactFlowedOut", "ContactQueueRequested", "ContactAbandoned", "ContactEnded"];
+    assert!(names(&facts).ends_with(&told), "{:?}", names(&facts));
+    let visits: Vec<(u32, Timestamp)> = facts
+        .iter()
+        .filter_map(|it| match it.fact {
+            ContactFact::ContactQueueRequested { visit, enqueued_at, .. } => Some((visit, enqueued_at)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(visits.iter().map(|(visit, _)| *visit).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(visits[0].1, visits[1].1, "its place counts from when it first waited");
     node.shutdown.begin();
     node.served.await.unwrap().unwrap();
 }

@@ -150,14 +150,18 @@ impl Effects {
         });
     }
 
-    /// Tells the media node that the contact's queue is full, once; the router asks again.
+    /// Tells the media node that the contact's queue is full, or that it goes to another, once; the router tells it again.
     pub(crate) fn turn_away(&mut self, command: TurnAwayCommand, traceparent: String) {
         let message = media::TurnAwayContactRequest {
             contact_id: command.contact_id.to_string(),
             visit: command.visit,
             cell: self.cell.0,
             routing_epoch: self.epoch.0,
-            reason: FlowOutReason::QueueFull.into(),
+            reason: match command.to_queue_id {
+                None => FlowOutReason::QueueFull.into(),
+                Some(_) => FlowOutReason::Overflowed.into(),
+            },
+            queue_id: command.to_queue_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         };
         let mut node = self.node(&command.address);
         self.spawn(async move {

@@ -13,6 +13,7 @@ mod standby;
 #[cfg(test)]
 mod standby_tests;
 mod trace;
+mod views;
 
 use std::net::TcpListener;
 

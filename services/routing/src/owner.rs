@@ -78,7 +78,11 @@ pub(crate) async fn own(
             Some(answer) = answered.recv(), if room => answer,
             () = clock.sleep_until(owner.router.next_timeout()), if room => Input::Tick,
             Some(ask) = asks.recv() => {
-                ask.answer(&owner.router, clock.now());
+                if let Some((order, reply)) = ask.answer(&owner.router, clock.now()) {
+                    let answer = owner.router.order(clock.now(), &order);
+                    owner.carry_out().await?;
+                    owner.line.put(move |_| drop(reply.send(answer)));
+                }
                 continue;
             }
             input = feeds.next(), if room => input?,
@@ -105,6 +109,13 @@ impl Owner<'_> {
             _ => Vec::new(),
         };
         self.router.handle(self.platform.clock.now(), input);
+        self.carry_out().await?;
+        answered.iter().for_each(|offer_id| self.traces.forget_turn(offer_id));
+        Ok(())
+    }
+
+    /// Puts everything the router says into line.
+    async fn carry_out(&mut self) -> Result<(), LogError> {
         while let Some(output) = self.router.poll() {
             match output {
                 Output::Append(outcome) => self.append(outcome).await?,
@@ -130,7 +141,6 @@ impl Owner<'_> {
                 }
             }
         }
-        answered.iter().for_each(|offer_id| self.traces.forget_turn(offer_id));
         self.waiting.are(self.router.book().waiting_count());
         Ok(())
     }

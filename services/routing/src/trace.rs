@@ -58,7 +58,10 @@ impl Traces {
                 let enqueued_at = recorded.meta.occurred_at;
                 self.visits.insert(contact_id.clone(), Visit { story: story(), enqueued_at });
             }
-            RoutingFact::ReservationRefused { .. } | RoutingFact::PartitionTaken { .. } => {}
+            RoutingFact::StepBegan { .. }
+            | RoutingFact::ContactReplanned { .. }
+            | RoutingFact::ReservationRefused { .. }
+            | RoutingFact::PartitionTaken { .. } => {}
         }
     }
 
@@ -74,6 +77,9 @@ impl Traces {
                 *given = span.traceparent();
                 let story = Story { context: span.traceparent(), span: Some(span) };
                 self.visits.insert(contact_id.clone(), Visit { story, enqueued_at: *enqueued_at });
+            }
+            RoutingFact::StepBegan { contact_id, .. } | RoutingFact::ContactReplanned { contact_id, .. } => {
+                *given = self.visit(contact_id, given);
             }
             RoutingFact::ReservationRefused { contact_id, offer_id, .. } => {
                 self.turns.remove(offer_id);

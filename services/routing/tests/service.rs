@@ -8,9 +8,12 @@ use trunkline_domain::facts::*;
 use trunkline_domain::vocabulary::*;
 use trunkline_proto::contacts::v1::FlowOutReason;
 use trunkline_proto::media::v1::OfferContactRequest;
-use trunkline_proto::routing::v1::ListQueuesRequest;
+use trunkline_proto::routing::v1::{
+    ExplainContactRequest, ListQueuesRequest, MoveContactRequest, ReplanQueueRequest,
+    ReprioritiseContactRequest,
+};
 use trunkline_runtime::event_log::{EventLog, ReadFrom};
-use trunkline_runtime::grpc::{RejectionKind, status_of};
+use trunkline_runtime::grpc::{RejectionKind, reason_of, status_of};
 
 fn connected(offer: &OfferContactRequest) -> ContactFact {
     ContactFact::ContactConnected {
@@ -375,5 +378,86 @@ async fn of_two_who_believe_they_own_a_partition_only_the_newer_counts() {
     assert!(granted.iter().all(|(epoch, _)| *epoch == new), "{granted:?}");
     stale.stop().await;
     fresh.stop().await;
+    floor.close().await;
+}
+
+#[tokio::test]
+async fn why_a_contact_waits_is_told_and_what_is_decided_about_it_is_a_fact_before_it_is_answered() {
+    let mut floor = Floor::new().await;
+    let process = floor.start("routing").await;
+    let mut client = process.client.clone();
+    floor.queues("one").await;
+    floor.queues("two").await;
+    floor.facts_until(|fact| fact.contact() == Some(&contact("two"))).await;
+    let explain = |name: &str| ExplainContactRequest { contact_id: contact(name).to_string() };
+    let it = client.explain_contact(explain("two")).await.unwrap().into_inner();
+    assert_eq!((it.queue_id.as_str(), it.place, it.reason.as_str()), ("que_aurora", 2, "nobody_signed_in"));
+    assert_eq!(it.releases, ["one of 2 who can serve it signs in"]);
+    assert_eq!(it.staffing.unwrap().able_count, 2);
+
+    let signed = || ("ada".to_owned(), "a storm".to_owned());
+    let (author, reason) = signed();
+    let request = ReprioritiseContactRequest { contact_id: it.contact_id, priority: -1, author, reason };
+    client.reprioritise_contact(request.clone()).await.unwrap();
+    let it = client.explain_contact(explain("two")).await.unwrap().into_inner();
+    assert_eq!((it.place, it.priority), (1, -1));
+    let facts = floor.facts_until(|fact| matches!(fact, RoutingFact::ContactReplanned { .. })).await;
+    let RoutingFact::ContactReplanned { author, reason, priority, .. } = &facts.last().unwrap().1.fact else {
+        panic!("{facts:?}")
+    };
+    assert_eq!((author.as_str(), reason.as_str(), *priority), ("ada", "a storm", -1));
+
+    let (author, reason) = signed();
+    let replan = ReplanQueueRequest { queue_id: queue().to_string(), author, reason };
+    assert_eq!(client.replan_queue(replan).await.unwrap().into_inner().contact_count, 2);
+    let it = client.explain_contact(explain("two")).await.unwrap().into_inner();
+    assert_eq!((it.place, it.priority), (2, 0), "as its queue is defined");
+
+    let (author, reason) = signed();
+    let contact_id = contact("one").to_string();
+    let goes = MoveContactRequest { contact_id, queue_id: "que_rest".to_owned(), author, reason };
+    client.move_contact(goes.clone()).await.unwrap();
+    let one = ("ctc_one".to_owned(), 1, "que_rest".to_owned());
+    timely(async {
+        while floor.media.state().sent_on.first() != Some(&one) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(client.explain_contact(explain("one")).await.unwrap().into_inner().reason, "leaves");
+
+    // What makes no sense is refused with its reason.
+    for (refused, expected) in [
+        (client.explain_contact(explain("nine")).await.map(drop), (tonic::Code::NotFound, "NOT_WAITING")),
+        (
+            client.explain_contact(ExplainContactRequest { contact_id: "two".to_owned() }).await.map(drop),
+            (tonic::Code::InvalidArgument, "MALFORMED_ID"),
+        ),
+        (
+            client
+                .reprioritise_contact(ReprioritiseContactRequest { author: String::new(), ..request.clone() })
+                .await
+                .map(drop),
+            (tonic::Code::InvalidArgument, "NOT_SIGNED"),
+        ),
+        (
+            client
+                .reprioritise_contact(ReprioritiseContactRequest { priority: 5_000, ..request })
+                .await
+                .map(drop),
+            (tonic::Code::InvalidArgument, "BAD_PRIORITY"),
+        ),
+        (
+            client
+                .move_contact(MoveContactRequest { queue_id: "que_gone".to_owned(), ..goes })
+                .await
+                .map(drop),
+            (tonic::Code::NotFound, "UNKNOWN_QUEUE"),
+        ),
+    ] {
+        let status = refused.unwrap_err();
+        assert_eq!((status.code(), reason_of(&status).unwrap()), expected);
+    }
+    process.stop().await;
     floor.close().await;
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
 use clap::Args;
@@ -13,15 +12,12 @@ use trunkline_proto::agent_state::v1 as api;
 use trunkline_proto::common::v1::Channel;
 use trunkline_runtime::clock::Clock;
 
+use crate::live::{self, span};
 use crate::voters::{Group, VoterArgs};
 use crate::{Failure, table};
 
 /// How long one look may take.
 const ASK_TIME_MAX: Duration = Duration::from_secs(3);
-/// The pause between two looks.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Home, and everything behind it away: what a terminal shows is drawn over, without a flicker.
-const REDRAW: &str = "\x1b[H\x1b[J";
 
 #[derive(Args)]
 pub(crate) struct AgentsArgs {
@@ -43,7 +39,7 @@ pub(crate) async fn run(args: AgentsArgs) -> Result<(), Failure> {
     let group = args.group.read()?;
     let (client, clock) = (group.client(ASK_TIME_MAX), Clock::system());
     let look = async || client.list_agents(api::ListAgentsRequest { stale_ok: args.stale }).await;
-    if args.json || args.once || !std::io::stdout().is_terminal() {
+    if args.json || live::once(args.once) {
         let listed = look().await.map_err(|status| failure(&group, &status))?;
         if args.json {
             println!("{}", as_json(&listed));
@@ -52,32 +48,11 @@ pub(crate) async fn run(args: AgentsArgs) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    let mut shown = String::new();
-    loop {
-        let looked = tokio::select! {
-            biased;
-            _ = tokio::signal::ctrl_c() => return Ok(()),
-            looked = look() => looked,
-        };
-        let screen = match looked {
-            Ok(listed) => {
-                shown = as_text(&listed, clock.now());
-                format!("{REDRAW}{shown}")
-            }
-            // What was seen last stays, and says that it is not followed.
-            Err(status) => format!("{REDRAW}{shown}{}\n", failure(&group, &status).message),
-        };
-        let mut out = std::io::stdout();
-        // A terminal that went away is the end of this.
-        if out.write_all(screen.as_bytes()).and_then(|()| out.flush()).is_err() {
-            return Ok(());
-        }
-        tokio::select! {
-            biased;
-            _ = tokio::signal::ctrl_c() => return Ok(()),
-            () = tokio::time::sleep(PAUSE) => {}
-        }
-    }
+    live::follow(async || {
+        let listed = look().await.map_err(|status| failure(&group, &status))?;
+        Ok(as_text(&listed, clock.now()))
+    })
+    .await
 }
 
 fn failure(group: &Group, status: &Status) -> Failure {
@@ -215,16 +190,6 @@ fn name(activity: api::AgentActivity) -> &'static str {
     }
 }
 
-/// `7 s`, `3:07` or `2:03:07`; a clock that is a little behind makes nothing negative.
-fn span(ms: i64) -> String {
-    let seconds = ms.max(0) / 1_000;
-    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
-        (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use trunkline_proto::directory::v1::ChannelRule;
@@ -278,14 +243,5 @@ mod tests {
         assert_eq!(as_text(&listed, now), format!("{table}{stale}"));
         let empty = api::ListAgentsResponse { raft_index: 3, ..api::ListAgentsResponse::default() };
         assert!(as_text(&empty, now).ends_with("0 agents; Raft index 3\n"));
-    }
-
-    #[test]
-    fn a_span_is_read_at_a_glance() {
-        for (ms, text) in
-            [(-5, "0 s"), (59_999, "59 s"), (60_000, "1:00"), (3_599_000, "59:59"), (7_387_000, "2:03:07")]
-        {
-            assert_eq!(span(ms), text);
-        }
     }
 }

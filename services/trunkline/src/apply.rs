@@ -58,6 +58,7 @@ pub(crate) async fn run(args: ApplyArgs) -> Result<(), Failure> {
         .map_err(|status| refused(&address, &status))?
         .into_inner();
     refuse_problems(&plan.problems)?;
+    notice(&plan.notices);
     if plan.changes.is_empty() {
         say(args.json, "nothing", plan.base_revision, &plan.changes);
         return Ok(());
@@ -80,6 +81,13 @@ pub(crate) async fn run(args: ApplyArgs) -> Result<(), Failure> {
     refuse_problems(&applied.problems)?;
     say(args.json, "applied", applied.revision, &applied.changes);
     Ok(())
+}
+
+/// Beside what is printed for programs.
+fn notice(notices: &[pb::Problem]) {
+    for it in notices {
+        eprintln!("notice: {}:{}:{}: {}", it.file_name, it.line_number, it.column_number, it.reason);
+    }
 }
 
 fn refused(address: &str, status: &tonic::Status) -> Failure {

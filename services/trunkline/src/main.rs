@@ -7,8 +7,10 @@ mod dev;
 mod endpoints;
 mod export;
 mod history;
+mod live;
 mod logs;
 mod process;
+mod queues;
 mod raft;
 mod replay;
 mod replay_day;
@@ -55,6 +57,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Show what each agent does now, until Ctrl-C.
     Agents(agents::AgentsArgs),
+    /// Show who waits in which queue, until Ctrl-C; or say why a contact waits.
+    Queues(queues::QueuesArgs),
     /// Where the voters of agent-state stand, who belongs to them, and who leads.
     Raft(raft::RaftArgs),
     /// Print one contact's whole story: facts, report cell, invoice items.
@@ -117,6 +121,7 @@ fn main() -> ExitCode {
             Command::Export(args) => export::run(args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Agents(args) => agents::run(args).await,
+            Command::Queues(args) => queues::run(args).await,
             Command::Raft(args) => raft::run(args).await,
             Command::Contact(args) => contact::run(args).await,
             Command::Completions { shell } => {

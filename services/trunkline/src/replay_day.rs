@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 use trunkline_domain::vocabulary::Timestamp;
+use trunkline_replay::calibration::Calibration;
 use trunkline_replay::intervals::{Counts, THRESHOLD};
 use trunkline_replay::log::{Log, Source, text_of};
 use trunkline_replay::strategy::Strategy;
-use trunkline_replay::{Day, End, play};
+use trunkline_replay::{Day, End, play_and_tell};
 
 use crate::{Failure, table};
 
@@ -39,6 +40,8 @@ struct Run {
     all: Counts,
     /// How long agents were there, in ms.
     present_ms: i64,
+    /// How good what callers could be told of their wait was; the log tells nobody anything.
+    told: Option<Calibration>,
 }
 
 pub(crate) fn run(args: &ReplayDayArgs) -> Result<(), Failure> {
@@ -51,16 +54,22 @@ pub(crate) fn run(args: &ReplayDayArgs) -> Result<(), Failure> {
     });
     let strategy = strategy.transpose()?;
     let mut runs = vec![count("log", &log, &log.day, &log.ends, args.intervals)];
-    runs.push(count("replay", &log, &log.day, &play(&log.day), args.intervals));
+    runs.push(played("replay", &log, &log.day, args.intervals));
     if let Some(strategy) = strategy {
-        let day = strategy.day(&log);
-        runs.push(count("what-if", &log, &day, &play(&day), args.intervals));
+        runs.push(played("what-if", &log, &strategy.day(&log), args.intervals));
     }
     match args.json {
         true => print_json(&runs),
         false => print!("{}", text_of_runs(&runs, &log)),
     }
     Ok(())
+}
+
+fn played(name: &'static str, log: &Log, day: &Day, intervals: bool) -> Run {
+    let mut told = vec![None; day.calls.len()];
+    let ends = play_and_tell(day, |call, expected| told[call] = Some(expected));
+    let told = Some(Calibration::of(told.iter().zip(&ends)));
+    Run { told, ..count(name, log, day, &ends, intervals) }
 }
 
 fn count(name: &'static str, log: &Log, day: &Day, ends: &[End], intervals: bool) -> Run {
@@ -71,7 +80,7 @@ fn count(name: &'static str, log: &Log, day: &Day, ends: &[End], intervals: bool
     }
     let shifts = day.agents.iter().flat_map(|agent| &agent.shifts);
     let present_ms = shifts.map(|shift| shift.until.since(shift.from).0).sum();
-    Run { name, counts, all: Counts::of(day.calls.iter().zip(ends)), present_ms }
+    Run { name, counts, all: Counts::of(day.calls.iter().zip(ends)), present_ms, told: None }
 }
 
 /// Of the clock that the log's times are of.
@@ -106,6 +115,12 @@ fn print_json(runs: &[Run]) {
     let all = runs.iter().map(|run| {
         let mut of_run = figures(&run.all);
         of_run["occupancy"] = json!(occupancy(run));
+        if let Some(told) = &run.told {
+            let [p50, p80, p95] = told.within;
+            of_run["expected_wait"] = json!({
+                "told": told.told, "within_p50": p50, "within_p80": p80, "within_p95": p95,
+            });
+        }
         (run.name.to_owned(), of_run)
     });
     println!("{}", json!({"interval": "all", "runs": all.collect::<serde_json::Map<_, _>>()}));
@@ -144,6 +159,16 @@ fn text_of_runs(runs: &[Run], log: &Log) -> String {
             text.push_str(&format!("; {} calls were left waiting when nobody came any more", run.all.left));
         }
         text.push('\n');
+    }
+    for run in runs {
+        if let Some(Calibration { told, within: [p50, p80, p95] }) = run.told {
+            let (p50, p80, p95) = (p50 * 100.0, p80 * 100.0, p95 * 100.0);
+            text.push_str(&format!(
+                "{}: {told} callers had to wait and could be told how long; {p50:.1} % waited no longer than p50, {p80:.1} % \
+                 than p80, {p95:.1} % than p95\n",
+                run.name
+            ));
+        }
     }
     text.push_str(&assumed(log));
     text

@@ -2,6 +2,7 @@
 
 mod contracts;
 mod people;
+mod plan;
 mod service;
 
 use std::collections::BTreeMap;

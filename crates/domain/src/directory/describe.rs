@@ -1,7 +1,7 @@
 //! Definitions in words, field by field, for plans.
 
 use crate::facts::{DirectoryFact, NotReadyReason};
-use crate::vocabulary::{ChannelRule, Millis, PhoneNumber};
+use crate::vocabulary::{Ageing, ChannelRule, Millis, PhoneNumber, Step};
 
 /// A field of a definition: its name in a document, its value in words, and whether the value may be shown.
 pub(super) struct Field {
@@ -92,6 +92,13 @@ pub(super) fn fields(fact: &DirectoryFact) -> Vec<Field> {
             field("wrap_up_extension_max", span_text(it.wrap_up_extension_ms_max)),
             field("miss_reason", if it.miss_reason.is_empty() { "missed offers" } else { &it.miss_reason }),
             field("miss_return", span_text(it.miss_return_ms)),
+            field("tier", it.plan.tier),
+            field("head_start", span_text(it.plan.head_start_ms)),
+            field("ageing", ageing_text(it.plan.ageing)),
+            field("steps", steps_text(&it.plan.steps)),
+            list("prefer", &it.plan.selection.prefer),
+            field("strategy", it.plan.selection.strategy.as_str()),
+            field("idle_since", it.plan.selection.idle_since.as_str()),
         ],
         DirectoryFact::FlowDefined(it) => vec![
             field("queue", &it.queue_id),
@@ -174,6 +181,33 @@ fn opening_text(span: &crate::facts::OpeningSpan) -> String {
     };
     let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
     format!("{day} {}-{}", clock(span.from_minute), clock(span.to_minute))
+}
+
+fn ageing_text(ageing: Option<Ageing>) -> String {
+    ageing.map_or_else(
+        || "none".to_owned(),
+        |it| format!("by {} every {}, at most {}", it.by, span_text(it.every_ms), it.most),
+    )
+}
+
+fn steps_text(steps: &[Step]) -> String {
+    let text = |step: &Step| {
+        let mut parts = vec![format!("after {}", span_text(step.after_ms))];
+        parts.extend(step.required_skills.as_ref().map(|required| match required.as_slice() {
+            [] => "needs no skill".to_owned(),
+            some => {
+                let needs: Vec<String> = some.iter().map(ToString::to_string).collect();
+                format!("needs {}", needs.join(" and "))
+            }
+        }));
+        parts.extend(step.priority.map(|priority| format!("priority {priority}")));
+        parts.extend(step.overflow_queue_id.as_ref().map(|queue_id| format!("goes to {queue_id}")));
+        parts.join(" ")
+    };
+    match steps.iter().map(text).collect::<Vec<_>>() {
+        none if none.is_empty() => "none".to_owned(),
+        some => some.join(", "),
+    }
 }
 
 fn channel_text(rule: &ChannelRule) -> String {

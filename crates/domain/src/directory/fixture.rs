@@ -17,7 +17,7 @@ pub(super) fn queue(company: &str, name: &str) -> Queue {
         queue_id: QueueId::from_name(name).unwrap(),
         company_id: CompanyId::from_name(company).unwrap(),
         name: format!("The {name} queue"),
-        required_skills: vec![SkillId::from_name("german").unwrap()],
+        required_skills: vec![Clause::has(SkillId::from_name("german").unwrap())],
         priority: 0,
         offer_timeout_ms: Millis::from_secs(15),
         wrap_up_ms: Millis::from_secs(30),
@@ -30,6 +30,7 @@ pub(super) fn queue(company: &str, name: &str) -> Queue {
         wrap_up_extension_ms_max: Millis::ZERO,
         miss_reason: String::new(),
         miss_return_ms: Millis::ZERO,
+        plan: QueuePlan::default(),
     }
 }
 
@@ -59,7 +60,7 @@ pub(super) fn agent(name: &str, sip_user: &str) -> Agent {
         name: name.to_owned(),
         cell: Cell(0),
         site_id: None,
-        skills: vec![SkillId::from_name("german").unwrap()],
+        skills: vec![SkillLevel::whole(SkillId::from_name("german").unwrap())],
         sip_user: sip_user.to_owned(),
         sip_ha1_md5: "0".repeat(32),
         sip_ha1_sha256: "0".repeat(64),

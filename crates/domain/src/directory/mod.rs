@@ -11,9 +11,12 @@ mod document;
 #[cfg(test)]
 mod fixture;
 mod fold;
+mod notices;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
+#[cfg(test)]
+mod queue_plan_tests;
 mod revision;
 #[cfg(test)]
 mod rule_tests;
@@ -23,5 +26,6 @@ pub use calendar::{CalendarError, day_start, parse_date};
 pub use describe::span_text;
 pub use document::{Placed, Problem, Wanted, WantedContract};
 pub use fold::Directory;
+pub use notices::notices;
 pub use plan::{Change, ChangeKind, Plan, plan};
 pub use revision::{ApplyRevision, Rejection};

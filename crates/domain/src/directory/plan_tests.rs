@@ -159,11 +159,11 @@ fn a_plan_applied_leaves_nothing_to_change_and_two_folds_agree() {
 fn what_refers_to_nothing_is_refused_where_it_stands() {
     check(
         |it| {
-            it.queues[0].wanted.required_skills.push(SkillId::from_name("dutch").unwrap());
+            it.queues[0].wanted.required_skills.push(Clause::has(SkillId::from_name("dutch").unwrap()));
             it.flows[0].wanted.calendar_id = Some(CalendarId::from_name("night").unwrap());
             it.flows[1].wanted.queue_id = QueueId::from_name("gone").unwrap();
             it.numbers[0].wanted.flow_id = FlowId::from_name("gone").unwrap();
-            it.agents[0].wanted.skills = vec![SkillId::from_name("dutch").unwrap()];
+            it.agents[0].wanted.skills = vec![SkillLevel::whole(SkillId::from_name("dutch").unwrap())];
             it.agents[1].wanted.team_company_id = Some(CompanyId::from_name("gone").unwrap());
             it.api_keys[1].wanted.company_id = Some(CompanyId::from_name("gone").unwrap());
             it.blocklist[0].wanted.company_id = Some(CompanyId::from_name("gone").unwrap());

@@ -2,8 +2,8 @@
 
 use super::LogFact;
 use crate::vocabulary::{
-    AgentId, CalendarId, CompanyId, ContactEndCause, ContactId, FlowId, LegId, LogName, Millis, NodeId,
-    OfferId, Party, PhoneNumber, QueueId, SkillId, Timestamp,
+    AgentId, CalendarId, Clause, CompanyId, ContactEndCause, ContactId, FlowId, LegId, LogName, Millis,
+    NodeId, OfferId, Party, PhoneNumber, QueueId, Timestamp,
 };
 
 /// A fact about one contact.
@@ -44,7 +44,7 @@ pub enum ContactFact {
         priority: i32,
         /// When the wait began for ranking; never later than the fact.
         enqueued_at: Timestamp,
-        required_skills: Vec<SkillId>,
+        required_skills: Vec<Clause>,
         node_id: NodeId,
     },
     /// The agent's device alerts (SIP 180). CSTA: Delivered.
@@ -152,12 +152,20 @@ pub enum FlowOutReason {
     MediaLost,
     /// The cluster drained.
     Drained,
+    /// The plan sent it to another queue, where its next visit begins.
+    Overflowed,
 }
 
 impl FlowOutReason {
     /// Every reason, in declaration order.
-    pub const ALL: [FlowOutReason; 5] =
-        [Self::QueueFull, Self::NobodySignedIn, Self::WaitedTooLong, Self::MediaLost, Self::Drained];
+    pub const ALL: [FlowOutReason; 6] = [
+        Self::QueueFull,
+        Self::NobodySignedIn,
+        Self::WaitedTooLong,
+        Self::MediaLost,
+        Self::Drained,
+        Self::Overflowed,
+    ];
 
     /// The word used in reports.
     pub const fn as_str(self) -> &'static str {
@@ -167,6 +175,7 @@ impl FlowOutReason {
             Self::WaitedTooLong => "waited_too_long",
             Self::MediaLost => "media_lost",
             Self::Drained => "drained",
+            Self::Overflowed => "overflowed",
         }
     }
 }

@@ -5,8 +5,9 @@
 
 use super::{LogFact, UsageUnit};
 use crate::vocabulary::{
-    AgentId, CalendarId, Cell, ChannelRule, CompanyId, ContactId, ContractId, Currency, FlowId, LogName,
-    Millis, Money, OperatorId, PhoneNumber, QueueId, SiteId, SkillId, Timestamp,
+    AgentId, CalendarId, Cell, ChannelRule, Clause, CompanyId, ContactId, ContractId, Currency, FlowId,
+    LogName, Millis, Money, OperatorId, PhoneNumber, QueueId, QueuePlan, SiteId, SkillId, SkillLevel,
+    Timestamp,
 };
 
 /// One change of the configuration.
@@ -166,8 +167,8 @@ pub struct Queue {
     pub company_id: CompanyId,
     /// Its name.
     pub name: String,
-    /// All of these are needed to serve it.
-    pub required_skills: Vec<SkillId>,
+    /// All of these must hold of who serves it.
+    pub required_skills: Vec<Clause>,
     /// Smaller is served first among queues that share agents.
     pub priority: i32,
     /// How long an offer rings.
@@ -192,6 +193,8 @@ pub struct Queue {
     pub miss_reason: String,
     /// When it is ready again by itself; zero for never.
     pub miss_return_ms: Millis,
+    /// How it serves who waits.
+    pub plan: QueuePlan,
 }
 
 /// Whether there is after-contact work, and who ends it.
@@ -274,7 +277,7 @@ pub struct Agent {
     /// Where it works.
     pub site_id: Option<SiteId>,
     /// What it can do.
-    pub skills: Vec<SkillId>,
+    pub skills: Vec<SkillLevel>,
     /// User part of its phone's address and digest user name.
     pub sip_user: String,
     /// MD5 of `user:realm:password`, hex (RFC 7616 §3.4.2), for phones that know no better.

@@ -2,7 +2,8 @@
 
 use super::{LogFact, OfferFailure};
 use crate::vocabulary::{
-    AgentId, CompanyId, ContactId, Epoch, LogName, NodeId, OfferId, QueueId, SkillId, Timestamp,
+    AgentId, Clause, CompanyId, ContactId, Epoch, LogName, Millis, NodeId, OfferId, QueueId, QueuePlan,
+    Timestamp,
 };
 
 /// A fact about a queued contact or an offer.
@@ -17,10 +18,43 @@ pub enum RoutingFact {
         visit: u32,
         priority: i32,
         enqueued_at: Timestamp,
-        required_skills: Vec<SkillId>,
+        /// All of these must hold of its agent.
+        required_skills: Vec<Clause>,
         node_id: NodeId,
         /// Its place at entry, from 1.
         place: u32,
+        /// What changes while it waits; the queue's definition as it came.
+        plan: QueuePlan,
+    },
+    /// Something of a waiting contact's plan took effect: a step, or a change of priority by ageing.
+    StepBegan {
+        contact_id: ContactId,
+        queue_id: QueueId,
+        visit: u32,
+        /// How many steps have begun.
+        step: u32,
+        /// From now on.
+        priority: i32,
+        /// From now on.
+        required_skills: Vec<Clause>,
+        /// Since it came to the queue.
+        waited_ms: Millis,
+    },
+    /// Somebody decided that a waiting contact is served otherwise from now on: by its queue as it is defined now, with
+    /// another priority, or in another queue.
+    ContactReplanned {
+        contact_id: ContactId,
+        queue_id: QueueId,
+        visit: u32,
+        /// As if it had come with it; steps and ageing count on from there.
+        priority: i32,
+        /// As if it had come with them.
+        required_skills: Vec<Clause>,
+        plan: QueuePlan,
+        /// Since it came to the queue.
+        waited_ms: Millis,
+        author: String,
+        reason: String,
     },
     /// Agent-state did not grant a reservation that routing had planned.
     ReservationRefused { contact_id: ContactId, offer_id: OfferId, agent_id: AgentId, reason: String },
@@ -84,17 +118,20 @@ pub enum PassedOverReason {
     MissedThisContact,
     /// Has no reachable device.
     NoDevice,
+    /// Could serve it too, but comes behind the one chosen in the order of selection.
+    RanksBehind,
 }
 
 impl PassedOverReason {
     /// Every reason, in declaration order.
-    pub const ALL: [PassedOverReason; 6] = [
+    pub const ALL: [PassedOverReason; 7] = [
         Self::IdleLessLong,
         Self::LacksSkill,
         Self::NotReady,
         Self::Busy,
         Self::MissedThisContact,
         Self::NoDevice,
+        Self::RanksBehind,
     ];
 
     /// The words shown to a person.
@@ -106,6 +143,7 @@ impl PassedOverReason {
             Self::Busy => "busy",
             Self::MissedThisContact => "missed this contact",
             Self::NoDevice => "no reachable device",
+            Self::RanksBehind => "ranks behind",
         }
     }
 }
@@ -149,6 +187,8 @@ impl LogFact for RoutingFact {
     fn name(&self) -> &'static str {
         match self {
             Self::ContactQueued { .. } => "ContactQueued",
+            Self::StepBegan { .. } => "StepBegan",
+            Self::ContactReplanned { .. } => "ContactReplanned",
             Self::ReservationRefused { .. } => "ReservationRefused",
             Self::OfferMade { .. } => "OfferMade",
             Self::OfferAccepted { .. } => "OfferAccepted",
@@ -169,6 +209,8 @@ impl LogFact for RoutingFact {
     fn contact(&self) -> Option<&ContactId> {
         match self {
             Self::ContactQueued { contact_id, .. }
+            | Self::StepBegan { contact_id, .. }
+            | Self::ContactReplanned { contact_id, .. }
             | Self::ReservationRefused { contact_id, .. }
             | Self::OfferMade { contact_id, .. }
             | Self::OfferAccepted { contact_id, .. }

@@ -2,8 +2,8 @@
 
 use crate::facts::FlowOutReason;
 use crate::vocabulary::{
-    AgentId, CalendarId, CompanyId, ContactEndCause, ContactId, FlowId, LegId, Millis, NodeId, OfferId,
-    Party, PhoneNumber, QueueId, SkillId, Timestamp,
+    AgentId, CalendarId, Clause, CompanyId, ContactEndCause, ContactId, FlowId, LegId, Millis, NodeId,
+    OfferId, Party, PhoneNumber, QueueId, Timestamp,
 };
 
 /// One thing that happened.
@@ -44,6 +44,13 @@ pub enum Input {
         visit: u32,
         /// Why not.
         reason: FlowOutReason,
+    },
+    /// Routing's plan sends the contact to another queue.
+    Overflow {
+        /// The queue visit that ends.
+        visit: u32,
+        /// Where the next begins.
+        to: Box<QueueTerms>,
     },
     /// The agent's device alerts (180, 183).
     AgentAlerting {
@@ -158,7 +165,7 @@ pub struct QueueTerms {
     /// Smaller is served first.
     pub priority: i32,
     /// What an agent needs.
-    pub required_skills: Vec<SkillId>,
+    pub required_skills: Vec<Clause>,
     /// The longest wait; zero for no limit.
     pub wait_ms_max: Millis,
 }

@@ -26,7 +26,7 @@ pub(super) fn service() -> Service {
         queue: QueueTerms {
             queue_id: id("que_sales"),
             priority: 1,
-            required_skills: vec![id("skl_sales")],
+            required_skills: vec![Clause::has(id("skl_sales"))],
             wait_ms_max: Millis(60_000),
         },
     }

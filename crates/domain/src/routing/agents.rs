@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{AgentFact, Recorded, ReleaseOutcome};
 use crate::kernel::{Projection, StateHasher};
-use crate::vocabulary::{AgentId, ContactId, DeviceId, Epoch, OfferId, Timestamp};
+use crate::vocabulary::{AgentId, ContactId, DeviceId, Epoch, Millis, OfferId, Timestamp};
 
 /// The agents of one cell, as their log tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +29,14 @@ pub struct AgentView {
     pub devices: BTreeMap<DeviceId, Timestamp>,
     /// Since when it could take a contact. A missed offer puts it behind the others; one that was not its doing does not.
     pub idle_since: Timestamp,
+    /// When it signed in.
+    pub signed_in_at: Timestamp,
+    /// When its last contact ended, after-contact work included, or it signed in.
+    pub last_contact_at: Timestamp,
+    /// How many contacts it answered since it signed in.
+    pub contact_count: u32,
+    /// How long it talked since it signed in.
+    pub talk_ms: Millis,
 }
 
 /// A reservation, as the agents log tells.
@@ -42,8 +50,15 @@ pub struct HeldFor {
     pub token: u64,
     /// The epoch of the routing owner that asked.
     pub routing_epoch: Epoch,
+    /// When the agent answered; `None` while it rings.
+    pub accepted_at: Option<Timestamp>,
+}
+
+impl HeldFor {
     /// Whether the agent answered.
-    pub accepted: bool,
+    pub fn accepted(&self) -> bool {
+        self.accepted_at.is_some()
+    }
 }
 
 impl AgentView {
@@ -103,6 +118,8 @@ impl Projection for Agents {
             AgentFact::AgentSignedIn { .. } => {
                 agent.signed_in = true;
                 agent.ready = false;
+                (agent.signed_in_at, agent.last_contact_at) = (at, at);
+                (agent.contact_count, agent.talk_ms) = (0, Millis::ZERO);
             }
             AgentFact::AgentSignedOut { .. } => {
                 agent.signed_in = false;
@@ -122,24 +139,30 @@ impl Projection for Agents {
                     contact_id: contact_id.clone(),
                     token: *token,
                     routing_epoch: *routing_epoch,
-                    accepted: false,
+                    accepted_at: None,
                 });
             }
             AgentFact::ReservationAccepted { token, .. } => {
                 if let Some(held) = agent.held.iter_mut().find(|held| held.token == *token) {
-                    held.accepted = true;
+                    held.accepted_at = Some(at);
+                    agent.contact_count += 1;
                 }
             }
             AgentFact::ReservationReleased { offer_id, token, outcome, .. } => {
-                let before = agent.held.len();
-                agent.held.retain(|held| held.token != *token);
-                if agent.held.len() < before {
+                if let Some(place) = agent.held.iter().position(|held| held.token == *token) {
                     keeps_its_turn = !its_doing(*outcome);
+                    if let Some(answered_at) = agent.held.remove(place).accepted_at {
+                        agent.talk_ms = Millis(agent.talk_ms.0 + at.since(answered_at).0);
+                        agent.last_contact_at = at;
+                    }
                 }
                 agent.last_release = Some((offer_id.clone(), *outcome));
             }
             AgentFact::WrapUpStarted { offer_id, .. } => drop(agent.wrap_ups.insert(offer_id.clone())),
-            AgentFact::WrapUpEnded { offer_id, .. } => drop(agent.wrap_ups.remove(offer_id)),
+            AgentFact::WrapUpEnded { offer_id, .. } => {
+                agent.wrap_ups.remove(offer_id);
+                agent.last_contact_at = at;
+            }
             AgentFact::AgentForced { .. }
             | AgentFact::AgentPresenceUnsteady { .. }
             | AgentFact::PauseLimitExceeded { .. }

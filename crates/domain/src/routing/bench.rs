@@ -32,8 +32,18 @@ pub(super) fn offer_id(name: &str) -> OfferId {
 pub(super) fn node_id(name: &str) -> NodeId {
     NodeId::from_name(name).unwrap()
 }
-pub(super) fn skill_ids(names: &[&str]) -> Vec<SkillId> {
-    names.iter().map(|name| SkillId::from_name(name).unwrap()).collect()
+/// Each a clause: `german`, `german >= 5`, `german or not dutch`.
+pub(super) fn clauses(names: &[&str]) -> Vec<Clause> {
+    let condition = |text: &str| match text.strip_prefix("not ") {
+        Some(rest) => format!("not skl_{rest}"),
+        None => format!("skl_{text}"),
+    };
+    let clause = |text: &str| text.split(" or ").map(condition).collect::<Vec<_>>().join(" or ");
+    names.iter().map(|text| clause(text).parse().unwrap()).collect()
+}
+/// Each a skill: `german`, `german 7`.
+pub(super) fn skill_levels(names: &[&str]) -> Vec<SkillLevel> {
+    names.iter().map(|name| format!("skl_{name}").parse().unwrap()).collect()
 }
 fn company_id() -> CompanyId {
     CompanyId::from_name("aurora").unwrap()
@@ -80,6 +90,7 @@ pub(super) fn queue(name: &str) -> DirectoryFact {
         wrap_up_extension_ms_max: Millis::ZERO,
         miss_reason: String::new(),
         miss_return_ms: Millis::ZERO,
+        plan: QueuePlan::default(),
     })
 }
 
@@ -93,13 +104,21 @@ pub(super) fn queue_for(name: &str, waiting_count_max: u32) -> DirectoryFact {
     }
 }
 
+/// The same, with a plan.
+pub(super) fn queue_with(name: &str, plan: QueuePlan) -> DirectoryFact {
+    match queue(name) {
+        DirectoryFact::QueueDefined(queue) => DirectoryFact::QueueDefined(Queue { plan, ..queue }),
+        other => other,
+    }
+}
+
 pub(super) fn agent(name: &str, skills: &[&str]) -> DirectoryFact {
     DirectoryFact::AgentDefined(Agent {
         agent_id: agent_id(name),
         name: name.to_owned(),
         cell: Cell(0),
         site_id: None,
-        skills: skill_ids(skills),
+        skills: skill_levels(skills),
         sip_user: name.to_owned(),
         sip_ha1_md5: String::new(),
         sip_ha1_sha256: String::new(),
@@ -116,8 +135,70 @@ pub(super) fn requested(name: &str, priority: i32, at: Timestamp, skills: &[&str
         visit: 1,
         priority,
         enqueued_at: at,
-        required_skills: skill_ids(skills),
+        required_skills: clauses(skills),
         node_id: node_id(NODE),
+    }
+}
+
+/// A contact that comes to a queue of that name.
+pub(super) fn to_queue(name: &str, queue: &str, at: Timestamp) -> ContactFact {
+    match requested(name, 0, at, &[]) {
+        ContactFact::ContactQueueRequested {
+            contact_id,
+            company_id,
+            visit,
+            priority,
+            enqueued_at,
+            required_skills,
+            node_id,
+            ..
+        } => ContactFact::ContactQueueRequested {
+            queue_id: QueueId::from_name(queue).unwrap(),
+            contact_id,
+            company_id,
+            visit,
+            priority,
+            enqueued_at,
+            required_skills,
+            node_id,
+        },
+        other => other,
+    }
+}
+
+/// The same contact, for another visit.
+pub(super) fn again(name: &str, visit: u32, queue: &str, at: Timestamp) -> ContactFact {
+    match to_queue(name, queue, at) {
+        ContactFact::ContactQueueRequested {
+            contact_id,
+            company_id,
+            queue_id,
+            priority,
+            enqueued_at,
+            required_skills,
+            node_id,
+            ..
+        } => ContactFact::ContactQueueRequested {
+            contact_id,
+            company_id,
+            queue_id,
+            visit,
+            priority,
+            enqueued_at,
+            required_skills,
+            node_id,
+        },
+        other => other,
+    }
+}
+
+pub(super) fn overflowed(name: &str) -> ContactFact {
+    match flowed_out(name) {
+        ContactFact::ContactFlowedOut { contact_id, company_id, queue_id, visit, waited_ms, .. } => {
+            let reason = FlowOutReason::Overflowed;
+            ContactFact::ContactFlowedOut { contact_id, company_id, queue_id, visit, waited_ms, reason }
+        }
+        other => other,
     }
 }
 
@@ -317,6 +398,11 @@ impl Bench {
 
     pub(super) fn give(&mut self, input: Input) {
         self.router.handle(self.now, input);
+        self.take_outputs();
+    }
+
+    /// What an order led to.
+    pub(super) fn take_outputs(&mut self) {
         while let Some(output) = self.router.poll() {
             self.lines.extend(lines(&output));
             if let Output::Append(outcome) = &output {
@@ -415,7 +501,10 @@ fn lines(output: &Output) -> Vec<String> {
             })
             .collect(),
         Output::Offer(it) => vec![format!("→ offer {} of {} to {}", it.offer_id, it.contact_id, it.agent_id)],
-        Output::TurnAway(it) => vec![format!("→ turn away {} at {}", it.contact_id, it.address)],
+        Output::TurnAway(it) => match &it.to_queue_id {
+            None => vec![format!("→ turn away {} at {}", it.contact_id, it.address)],
+            Some(queue_id) => vec![format!("→ send {} to {queue_id} at {}", it.contact_id, it.address)],
+        },
         Output::Cancel(it) => vec![format!("→ cancel {}", it.offer_id)],
         Output::Release(it) => vec![format!("→ release {} token {}", it.agent_id, it.token)],
     }
@@ -424,6 +513,24 @@ fn lines(output: &Output) -> Vec<String> {
 fn fact_line(fact: &RoutingFact) -> String {
     match fact {
         RoutingFact::ContactQueued { contact_id, place, .. } => format!("queued {contact_id} at {place}"),
+        RoutingFact::ContactReplanned {
+            contact_id, priority, required_skills, waited_ms, author, ..
+        } => {
+            let needs: Vec<String> = required_skills.iter().map(ToString::to_string).collect();
+            let waited_s = waited_ms.0 / 1_000;
+            let needs = needs.join(", ");
+            format!(
+                "replanned {contact_id} after {waited_s} s by {author}: priority {priority}, needs {needs}"
+            )
+        }
+        RoutingFact::StepBegan { contact_id, step, priority, required_skills, waited_ms, .. } => {
+            let needs: Vec<String> = required_skills.iter().map(ToString::to_string).collect();
+            let waited_s = waited_ms.0 / 1_000;
+            format!(
+                "step {step} of {contact_id} after {waited_s} s: priority {priority}, needs {}",
+                needs.join(", ")
+            )
+        }
         RoutingFact::ReservationRefused { agent_id, contact_id, reason, .. } => {
             format!("refused {agent_id} for {contact_id}: {reason}")
         }

@@ -2,16 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::expected::Pace;
+use super::selection::Want;
 use crate::facts::{OfferEnd, OfferFailure, Recorded, RoutingFact};
 use crate::kernel::{Projection, StateHasher};
 use crate::vocabulary::{
-    AgentId, CompanyId, ContactId, EventId, Millis, NodeId, OfferId, QueueId, SkillId, Timestamp,
+    AgentId, Clause, CompanyId, ContactId, EventId, Millis, NodeId, OfferId, QueueId, QueuePlan, Timestamp,
 };
 
 /// How long the sequence of a contact that left is remembered, in case it comes back to a queue.
 const LEFT_KEPT: Millis = Millis(4 * 3_600_000);
 
-/// The order of service: smaller priority first, then who waits longer, then the id.
+/// What a tier is worth in priorities: more than any priority comes to.
+const TIER: i32 = 1_000_000;
+
+/// The order of service: lower tier and smaller priority first, then who waits longer, head start included, then the id.
 pub type Rank = (i32, Timestamp, ContactId);
 
 /// Everything routing's log says.
@@ -26,6 +31,11 @@ pub struct Book {
     offers: BTreeMap<OfferId, Offer>,
     /// Agents with a live offer.
     offered: BTreeMap<AgentId, OfferId>,
+    /// The ordinal of the last offer each agent had.
+    offered_last: BTreeMap<AgentId, u64>,
+    offer_count: u64,
+    /// How fast each queue moves.
+    paces: BTreeMap<QueueId, Pace>,
     /// Last sequence of contacts that left a queue, and when.
     left: BTreeMap<ContactId, (u64, Timestamp)>,
     left_by_time: BTreeSet<(Timestamp, ContactId)>,
@@ -42,12 +52,22 @@ pub struct Waiting {
     pub queue_id: QueueId,
     /// The visit's number within the contact.
     pub visit: u32,
-    /// Smaller is served first.
+    /// Smaller is served first; as of the step it is in.
     pub priority: i32,
     /// Since when it waits.
     pub enqueued_at: Timestamp,
-    /// All of these are needed.
-    pub required_skills: Vec<SkillId>,
+    /// What it needs, as of the step it is in, and whom it gets.
+    pub want: Want,
+    /// What changes while it waits.
+    pub plan: QueuePlan,
+    /// What it came with: what it needs, and its priority.
+    pub came_with: (Vec<Clause>, i32),
+    /// When it came to this queue: its plan counts from here.
+    pub queued_at: Timestamp,
+    /// How many steps have begun.
+    pub step: u32,
+    /// How long it had waited in this queue when the last of its plan took effect.
+    pub step_at_ms: Millis,
     /// The media node that holds it.
     pub node_id: NodeId,
     /// Offers made so far in this visit.
@@ -59,6 +79,30 @@ pub struct Waiting {
     /// The fact that put it here.
     pub queued_by: EventId,
     sequence: u64,
+}
+
+impl Waiting {
+    /// The queue its plan sends it to; it is offered to nobody here any more.
+    pub fn leaves_for(&self) -> Option<&QueueId> {
+        let begun = usize::try_from(self.step).ok()?.checked_sub(1)?;
+        self.plan.steps.get(begun)?.overflow_queue_id.as_ref()
+    }
+
+    /// Its place in the order of service.
+    pub fn rank(&self, contact_id: &ContactId) -> Rank {
+        rank_of(&self.plan, self.priority, self.enqueued_at, contact_id)
+    }
+}
+
+/// The place of a contact with this plan.
+pub(super) fn rank_of(
+    plan: &QueuePlan,
+    priority: i32,
+    enqueued_at: Timestamp,
+    contact_id: &ContactId,
+) -> Rank {
+    let tier = i32::try_from(plan.tier).unwrap_or(i32::MAX).saturating_mul(TIER);
+    (tier.saturating_add(priority), Timestamp(enqueued_at.0 - plan.head_start_ms.0), contact_id.clone())
 }
 
 /// A contact that found its queue full. Its media node is told so until the contacts log says that the visit is over.
@@ -139,6 +183,16 @@ impl Book {
         self.offered.get(agent_id)
     }
 
+    /// How fast a queue moves; `None` when nobody ever left it.
+    pub fn pace(&self, queue_id: &QueueId) -> Option<&Pace> {
+        self.paces.get(queue_id)
+    }
+
+    /// The ordinal of the last offer an agent had; zero when it had none.
+    pub(super) fn offered_last(&self, agent_id: &AgentId) -> u64 {
+        self.offered_last.get(agent_id).copied().unwrap_or(0)
+    }
+
     /// The place a contact of this rank would take in its queue, from 1.
     pub(super) fn place(&self, queue_id: &QueueId, rank: &Rank) -> u32 {
         let Some(there) = self.queues.get(queue_id) else { return 1 };
@@ -176,6 +230,7 @@ impl Book {
             .debug(&self.waiting)
             .debug(&self.turned_away)
             .debug(&self.offers)
+            .debug(&self.offered_last)
             .debug(&self.left)
             .debug(&self.owners);
     }
@@ -194,20 +249,38 @@ impl Book {
     fn leave(&mut self, contact_id: &ContactId, sequence: u64, at: Timestamp) {
         self.turned_away.remove(contact_id);
         if let Some(waiting) = self.waiting.remove(contact_id) {
-            let rank = (waiting.priority, waiting.enqueued_at, contact_id.clone());
-            self.ranked.remove(&rank);
-            if let Some(there) = self.queues.get_mut(&waiting.queue_id) {
-                there.remove(&rank);
-                if there.is_empty() {
-                    self.queues.remove(&waiting.queue_id);
-                }
-            }
+            self.unrank(&waiting.rank(contact_id), &waiting.queue_id);
+            let others = self.queues.get(&waiting.queue_id).map_or(0, BTreeSet::len);
+            self.paces.entry(waiting.queue_id.clone()).or_default().departed(at, others);
             // An offer ends before its contact leaves; should a log say otherwise, nothing is left dangling.
             if let Some(offer) = waiting.offer.and_then(|offer_id| self.offers.remove(&offer_id)) {
                 self.offered.remove(&offer.agent_id);
             }
         }
         self.remember(contact_id, sequence, at);
+    }
+
+    fn unrank(&mut self, rank: &Rank, queue_id: &QueueId) {
+        self.ranked.remove(rank);
+        if let Some(there) = self.queues.get_mut(queue_id) {
+            there.remove(rank);
+            if there.is_empty() {
+                self.queues.remove(queue_id);
+            }
+        }
+    }
+
+    /// Gives a waiting contact another place, by what `change` makes of it.
+    fn rerank(&mut self, contact_id: &ContactId, change: impl FnOnce(&mut Waiting)) {
+        let Some(waiting) = self.waiting.get_mut(contact_id) else { return };
+        let (before, queue_id) = (waiting.rank(contact_id), waiting.queue_id.clone());
+        change(waiting);
+        let after = waiting.rank(contact_id);
+        if after != before {
+            self.unrank(&before, &queue_id);
+            self.queues.entry(queue_id).or_default().insert(after.clone());
+            self.ranked.insert(after);
+        }
     }
 
     fn remember(&mut self, contact_id: &ContactId, sequence: u64, at: Timestamp) {
@@ -258,10 +331,11 @@ impl Projection for Book {
                 enqueued_at,
                 required_skills,
                 node_id,
+                plan,
                 place: _,
             } => {
                 self.forget(contact_id);
-                let rank = (*priority, *enqueued_at, contact_id.clone());
+                let rank = rank_of(plan, *priority, *enqueued_at, contact_id);
                 self.queues.entry(queue_id.clone()).or_default().insert(rank.clone());
                 self.ranked.insert(rank);
                 let waiting = Waiting {
@@ -270,7 +344,12 @@ impl Projection for Book {
                     visit: *visit,
                     priority: *priority,
                     enqueued_at: *enqueued_at,
-                    required_skills: required_skills.clone(),
+                    want: Want { required: required_skills.clone(), selection: plan.selection.clone() },
+                    plan: plan.clone(),
+                    came_with: (required_skills.clone(), *priority),
+                    queued_at: at,
+                    step: 0,
+                    step_at_ms: Millis::ZERO,
                     node_id: node_id.clone(),
                     round: 0,
                     offer: None,
@@ -306,6 +385,28 @@ impl Projection for Book {
                     self.offers.insert(offer_id.clone(), offer);
                     self.offered.insert(agent_id.clone(), offer_id.clone());
                 }
+                self.offer_count += 1;
+                self.offered_last.insert(agent_id.clone(), self.offer_count);
+            }
+            RoutingFact::ContactReplanned {
+                contact_id, priority, required_skills, plan, waited_ms, ..
+            } => {
+                self.rerank(contact_id, |waiting| {
+                    let state = plan.at(required_skills, *priority, *waited_ms);
+                    waiting.came_with = (required_skills.clone(), *priority);
+                    waiting.want =
+                        Want { required: state.required_skills, selection: plan.selection.clone() };
+                    waiting.plan = plan.clone();
+                    waiting.priority = state.priority;
+                    (waiting.step, waiting.step_at_ms) = (state.step, *waited_ms);
+                });
+            }
+            RoutingFact::StepBegan { contact_id, step, priority, required_skills, waited_ms, .. } => {
+                self.rerank(contact_id, |waiting| {
+                    waiting.priority = *priority;
+                    waiting.want.required.clone_from(required_skills);
+                    (waiting.step, waiting.step_at_ms) = (*step, *waited_ms);
+                });
             }
             // An answer ends an offer without a miss, as a withdrawal does.
             RoutingFact::OfferAccepted { offer_id, .. } => self.close(offer_id, OfferEnd::Withdrawn, at),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::agents::Agents;
+use super::agents::{Agents, HeldFor};
 use super::book::Book;
 use super::input::{Input, OfferCommand, OfferRefusal, Output, ReleaseCommand};
 use super::nodes::Nodes;
@@ -86,6 +86,10 @@ pub(super) enum Timer {
     ContactKeptBack(ContactId),
     /// A contact that found its queue full, and has not ended.
     TurnedAway(ContactId),
+    /// The next step of a waiting contact's plan begins.
+    StepBegins(ContactId),
+    /// A contact that its plan sends to another queue, and that is still here.
+    Leaves(ContactId),
     /// Somebody who missed a contact may be offered it again.
     LookAgain(ContactId),
     /// The last registration of an agent's telephones runs out.
@@ -106,7 +110,7 @@ impl Cause {
         Self { event_id: Some(event_id.clone()), traceparent: String::new() }
     }
 
-    fn nothing() -> Self {
+    pub(super) fn nothing() -> Self {
         Self { event_id: None, traceparent: String::new() }
     }
 }
@@ -214,6 +218,7 @@ impl Router {
         held.iter().for_each(|agent_id| self.give_back_orphan(agent_id));
         self.found_live.clear();
         self.tell_all_turned_away();
+        self.await_all_steps();
     }
 
     /// Whether it has caught up.
@@ -269,7 +274,7 @@ impl Router {
                 || self.book.waiting(&held.contact_id).is_some_and(|waiting| {
                     waiting.missed.get(agent_id).is_some_and(|(offer_id, _)| *offer_id == held.offer_id)
                 });
-            if !made && !held.accepted && held.routing_epoch < self.epoch {
+            if !made && !held.accepted() && held.routing_epoch < self.epoch {
                 let (agent_id, offer_id, token) = (agent_id.clone(), held.offer_id.clone(), held.token);
                 self.commands.push(Output::Release(ReleaseCommand { agent_id, offer_id, token }));
             }
@@ -302,6 +307,8 @@ impl Router {
                     self.await_directory();
                 }
                 Timer::AgentKeptBack(agent_id) | Timer::Unreachable(agent_id) => self.touch_agent(&agent_id),
+                Timer::StepBegins(contact_id) => self.step_begins(&contact_id),
+                Timer::Leaves(contact_id) => self.tell_to_leave(&contact_id),
                 Timer::ContactKeptBack(contact_id) | Timer::LookAgain(contact_id) => {
                     self.touch_contact(&contact_id);
                 }
@@ -319,7 +326,7 @@ impl Router {
     fn lapse(&mut self, offer_id: &OfferId) {
         let Some(offer) = self.book.offer(offer_id) else { return };
         let held = self.agents.get(&offer.agent_id).and_then(|agent| agent.held_under(offer_id));
-        if held.is_some_and(|held| held.accepted) {
+        if held.is_some_and(HeldFor::accepted) {
             // The agent answered: the contacts log will tell of the conversation, or of the node's end.
             self.timers.set(Timer::Lapse(offer_id.clone()), self.now + LAPSE_AFTER);
             return;
@@ -389,6 +396,7 @@ impl Router {
         let recorded = Recorded { meta, fact };
         self.book.fold(&recorded);
         self.touch_those_of(&recorded.fact);
+        self.await_step_of(&recorded.fact);
         self.facts.push(recorded);
     }
 

@@ -88,7 +88,8 @@ pub enum Output {
     Offer(OfferCommand),
     /// Tell the media node that the offer is over, once; the deadline does the rest.
     Cancel(OfferCommand),
-    /// Tell the media node that the contact's queue is full, once; the router asks again while the contact has not ended.
+    /// Tell the media node that the contact's queue is full, or that it goes to another, once; the router tells it again while
+    /// the visit is not over.
     TurnAway(TurnAwayCommand),
     /// Tell agent-state that the reservation is over, as rescinded; retry until it answers.
     Release(ReleaseCommand),
@@ -122,12 +123,14 @@ pub struct OfferCommand {
     pub address: String,
 }
 
-/// A contact that found its queue full, as its media node is told.
+/// A contact that found its queue full, or that its plan sends to another, as its media node is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "as in proto/trunkline/media/v1, TurnAwayContactRequest")]
 pub struct TurnAwayCommand {
     pub contact_id: ContactId,
     pub visit: u32,
+    /// Where it goes; nowhere from a queue that is full.
+    pub to_queue_id: Option<QueueId>,
     pub node_id: NodeId,
     /// Where the node answers gRPC, as of its lease.
     pub address: String,

@@ -48,6 +48,7 @@ impl Router {
             let command = TurnAwayCommand {
                 contact_id: contact_id.clone(),
                 visit: turned_away.visit,
+                to_queue_id: None,
                 node_id: turned_away.node_id.clone(),
                 address: address.to_owned(),
             };

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! MatchProblem: seekers (waiting contacts that may be offered), staff (agents of the directory, each with a standing),
-//!               needs (the skills a contact requires; equal needs share a pool)
+//!               wants (what a contact needs, and how its agent is selected; equal wants share a pool)
 //! MatchPlan:    pairs of a seeker and an agent
 //!
-//! A  An agent of a pair is available and has every skill its contact requires.
+//! A  An agent of a pair is available and fulfils every clause its contact needs.
 //! B  No pair's agent missed its contact within the queue's `reoffer_after`.
 //! C  No agent and no contact is in two pairs.
 //! D  Liveness: afterwards no seeker is left that an available agent could serve.
-//! E  Order: the first seeker in the order of service that can be served gets, of those who can serve it, whoever is idle
-//!    longest, ties by id; then the next; so nobody is passed by somebody behind, but for want of a skill.
+//! E  Order: the first seeker in the order of service that can be served gets, of those who can serve it, whom its selection
+//!    puts first (`selection.rs`); then the next; so nobody is passed by somebody behind, but for want of a skill.
 //! ```
 //!
 //! Between two inputs D holds. An input makes some contacts seek and some agents available (*fresh*), and a new pair has a
@@ -20,8 +20,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::book::Rank;
+use super::selection::{Fixed, Key, Stats, Want, chance, key_of};
 use crate::facts::PassedOverReason;
-use crate::vocabulary::{AgentId, ContactId, SkillId, Timestamp};
+use crate::vocabulary::{AgentId, ContactId, SelectionStrategy, SkillId, SkillLevel, Timestamp, level_of};
 
 /// An agent, by its place among those of the directory in the order of their ids.
 pub(super) type AgentNo = u32;
@@ -45,10 +46,10 @@ pub(super) enum Nearness {
 }
 
 impl Nearness {
-    /// Why it was not this one.
+    /// Why it was not this one, though it could serve the contact.
     pub(super) fn reason(self) -> PassedOverReason {
         match self {
-            Self::Available => PassedOverReason::IdleLessLong,
+            Self::Available => PassedOverReason::RanksBehind,
             Self::NoDevice => PassedOverReason::NoDevice,
             Self::Busy => PassedOverReason::Busy,
             Self::NotReady => PassedOverReason::NotReady,
@@ -57,12 +58,12 @@ impl Nearness {
 }
 
 /// Where an agent who is signed in stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Standing {
     /// How near.
     pub nearness: Nearness,
-    /// Since when it could take a contact: the longest idle comes first.
-    pub idle_since: Timestamp,
+    /// What selections look at.
+    pub stats: Stats,
 }
 
 /// Who may have found somebody since the turn before.
@@ -86,11 +87,10 @@ impl Fresh {
 /// Every agent of the directory and every contact that seeks one.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
-    skills: BTreeMap<SkillId, usize>,
     agents: Vec<Agent>,
     numbers: BTreeMap<AgentId, AgentNo>,
     pools: Vec<Pool>,
-    by_need: BTreeMap<Vec<SkillId>, PoolNo>,
+    by_want: BTreeMap<Want, PoolNo>,
     /// The pool of each that seeks, in the order of service.
     seeking: BTreeMap<Rank, PoolNo>,
     /// The same, by contact.
@@ -102,40 +102,20 @@ pub(super) struct Pools {
 #[derive(Debug)]
 struct Agent {
     agent_id: AgentId,
-    skills: SkillSet,
-    /// Where it could serve.
-    pools: Vec<PoolNo>,
+    skills: Vec<SkillLevel>,
+    /// Where it could serve, and what of its place there never changes.
+    pools: Vec<(PoolNo, Fixed)>,
     /// `None` of one that is not signed in.
     standing: Option<Standing>,
 }
 
-/// Those who need the same skills, and those who have them.
+/// Those who want the same, and those who could give it.
 #[derive(Debug)]
 struct Pool {
-    /// `None` where a skill is needed that nobody of the directory has.
-    required: Option<SkillSet>,
-    staff: BTreeSet<(Standing, AgentNo)>,
+    want: Want,
+    staff: BTreeSet<(Nearness, Key, AgentNo)>,
     /// With whether somebody missed it.
     seekers: BTreeMap<Rank, bool>,
-}
-
-/// One bit a skill.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct SkillSet(Vec<u64>);
-
-impl SkillSet {
-    fn put(&mut self, skill: usize) {
-        let word = skill / 64;
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        self.0[word] |= 1 << (skill % 64);
-    }
-
-    fn has_all(&self, required: &Self) -> bool {
-        let word = |at: usize| self.0.get(at).copied().unwrap_or(0);
-        required.0.iter().enumerate().all(|(at, wanted)| word(at) & wanted == *wanted)
-    }
 }
 
 /// What the turn asks of the contacts.
@@ -146,19 +126,14 @@ pub(super) trait Misses {
 
 impl Pools {
     /// Of the agents of a directory, in the order of their ids, with their skills; nobody seeks, nobody is signed in.
-    pub(super) fn of<'a>(agents: impl Iterator<Item = (&'a AgentId, &'a [SkillId])>) -> Self {
+    pub(super) fn of<'a>(agents: impl Iterator<Item = (&'a AgentId, &'a [SkillLevel])>) -> Self {
         let mut pools = Self::default();
-        for (agent_id, skill_ids) in agents {
-            let mut skills = SkillSet::default();
-            for skill_id in skill_ids {
-                let next = pools.skills.len();
-                skills.put(*pools.skills.entry(skill_id.clone()).or_insert(next));
-            }
+        for (agent_id, skills) in agents {
             let number = AgentNo::try_from(pools.agents.len()).unwrap_or(AgentNo::MAX);
             pools.numbers.insert(agent_id.clone(), number);
             pools.agents.push(Agent {
                 agent_id: agent_id.clone(),
-                skills,
+                skills: skills.to_vec(),
                 pools: Vec::new(),
                 standing: None,
             });
@@ -166,9 +141,9 @@ impl Pools {
         pools
     }
 
-    /// Has the pool of a need at hand before a contact has it.
-    pub(super) fn prepare(&mut self, required: &[SkillId]) {
-        self.pool(required);
+    /// Has the pool of a want at hand before a contact has it.
+    pub(super) fn prepare(&mut self, want: &Want) {
+        self.pool(want);
     }
 
     /// An agent's number; `None` when the directory does not know it.
@@ -186,20 +161,25 @@ impl Pools {
         let it = &mut self.agents[agent as usize];
         let before = std::mem::replace(&mut it.standing, standing);
         if before != standing {
-            for pool in &it.pools {
-                let staff = &mut self.pools[*pool as usize].staff;
-                before.map(|standing| staff.remove(&(standing, agent)));
-                standing.map(|standing| staff.insert((standing, agent)));
+            for (number, fixed) in &it.pools {
+                let pool = &mut self.pools[*number as usize];
+                let entry =
+                    |it: Standing| (it.nearness, key_of(&pool.want.selection, *fixed, &it.stats), agent);
+                let (before, after) = (before.map(entry), standing.map(entry));
+                if before != after {
+                    before.map(|entry| pool.staff.remove(&entry));
+                    after.map(|entry| pool.staff.insert(entry));
+                }
             }
-            before.map(|standing| self.signed_in.remove(&(standing.idle_since, agent)));
-            standing.map(|standing| self.signed_in.insert((standing.idle_since, agent)));
+            before.map(|standing| self.signed_in.remove(&(standing.stats.idle_since, agent)));
+            standing.map(|standing| self.signed_in.insert((standing.stats.idle_since, agent)));
         }
         self.available(agent)
     }
 
     /// A contact seeks an agent from now on; `missed` when some agent missed it.
-    pub(super) fn seeks(&mut self, rank: Rank, required: &[SkillId], missed: bool) {
-        let pool = self.pool(required);
+    pub(super) fn seeks(&mut self, rank: Rank, want: &Want, missed: bool) {
+        let pool = self.pool(want);
         self.pools[pool as usize].seekers.insert(rank.clone(), missed);
         self.ranks.insert(rank.2.clone(), rank.clone());
         self.seeking.insert(rank, pool);
@@ -214,28 +194,25 @@ impl Pools {
         }
     }
 
-    /// The pool of a need. The first contact with it makes it, which looks at every agent once.
-    fn pool(&mut self, required: &[SkillId]) -> PoolNo {
-        if let Some(pool) = self.by_need.get(required) {
+    /// The pool of a want. The first contact with it makes it, which looks at every agent once.
+    fn pool(&mut self, want: &Want) -> PoolNo {
+        if let Some(pool) = self.by_want.get(want) {
             return *pool;
         }
-        let mut skills = SkillSet::default();
-        let known = required
-            .iter()
-            .all(|skill_id| self.skills.get(skill_id).map(|skill| skills.put(*skill)).is_some());
         let number = PoolNo::try_from(self.pools.len()).unwrap_or(PoolNo::MAX);
         let mut staff = BTreeSet::new();
-        if known {
-            for (agent, it) in self.agents.iter_mut().enumerate() {
-                if it.skills.has_all(&skills) {
-                    it.pools.push(number);
-                    let agent = AgentNo::try_from(agent).unwrap_or(AgentNo::MAX);
-                    staff.extend(it.standing.map(|standing| (standing, agent)));
-                }
+        for (agent, it) in self.agents.iter_mut().enumerate() {
+            if want.fulfilled_by(&it.skills) {
+                let agent = AgentNo::try_from(agent).unwrap_or(AgentNo::MAX);
+                let fixed = want.fixed(&it.agent_id, &it.skills);
+                it.pools.push((number, fixed));
+                staff.extend(it.standing.map(|standing| {
+                    (standing.nearness, key_of(&want.selection, fixed, &standing.stats), agent)
+                }));
             }
         }
-        self.pools.push(Pool { required: known.then_some(skills), staff, seekers: BTreeMap::new() });
-        self.by_need.insert(required.to_vec(), number);
+        self.pools.push(Pool { want: want.clone(), staff, seekers: BTreeMap::new() });
+        self.by_want.insert(want.clone(), number);
         number
     }
 
@@ -325,13 +302,15 @@ impl Pools {
         self.stands(agent, standing.map(|standing| Standing { nearness: Nearness::Busy, ..standing }));
     }
 
-    /// The longest idle of those who can serve a contact.
+    /// Whom a contact gets of those who are available and can serve it.
     fn best_agent(&self, rank: &Rank, misses: &impl Misses) -> Option<AgentNo> {
         let pool = &self.pools[*self.seeking.get(rank)? as usize];
         let missed = pool.seekers.get(rank).copied().unwrap_or(false);
-        let available = pool.staff.iter().take_while(|(it, _)| it.nearness == Nearness::Available);
-        let mut able = available.map(|(_, agent)| *agent);
-        able.find(|agent| !missed || !misses.missed(rank, self.agent_id(*agent)))
+        let serves = |agent: &AgentNo| !missed || !misses.missed(rank, self.agent_id(*agent));
+        match pool.want.selection.strategy {
+            SelectionStrategy::Random => pool.available_from(chance(rank.2.as_str())).find(serves),
+            _ => pool.available().map(|(_, agent)| agent).find(serves),
+        }
     }
 
     /// The first in the order of service whom an agent can serve.
@@ -343,23 +322,42 @@ impl Pools {
                 .find(|(rank, missed)| !**missed || !misses.missed(rank, &it.agent_id))
                 .map(|(rank, _)| rank)
         };
-        it.pools.iter().filter_map(first).min().cloned()
+        it.pools.iter().filter_map(|(pool, _)| first(pool)).min().cloned()
     }
 
-    /// The agents with the skills of a need who are signed in, the nearest first.
-    pub(super) fn staff(&self, required: &[SkillId]) -> impl Iterator<Item = (Standing, AgentNo)> {
-        let pool = self.by_need.get(required).map(|pool| &self.pools[*pool as usize]);
+    /// The agents who could give what is wanted and are signed in, the nearest first, in the order of selection.
+    pub(super) fn staff(&self, want: &Want) -> impl Iterator<Item = (Nearness, Key, AgentNo)> {
+        let pool = self.by_want.get(want).map(|pool| &self.pools[*pool as usize]);
         pool.into_iter().flat_map(|pool| pool.staff.iter().copied())
     }
 
-    /// The agents without the skills of a need who are signed in, the longest idle first.
-    pub(super) fn others(&self, required: &[SkillId]) -> impl Iterator<Item = AgentNo> {
-        let pool = self.by_need.get(required).map(|pool| &self.pools[*pool as usize]);
-        let skilled = move |agent: &AgentNo| {
-            let wanted = pool.and_then(|pool| pool.required.as_ref());
-            wanted.is_some_and(|wanted| self.agents[*agent as usize].skills.has_all(wanted))
-        };
-        self.signed_in.iter().map(|(_, agent)| *agent).filter(move |agent| !skilled(agent))
+    /// The agents who lack what is wanted and are signed in, the longest idle first.
+    pub(super) fn others(&self, want: &Want) -> impl Iterator<Item = AgentNo> {
+        let able = move |agent: &AgentNo| want.fulfilled_by(&self.agents[*agent as usize].skills);
+        self.signed_in.iter().map(|(_, agent)| *agent).filter(move |agent| !able(agent))
+    }
+
+    /// How many of the directory could give what is wanted, signed in or not.
+    pub(super) fn able_count(&self, want: &Want) -> u32 {
+        let able = self.agents.iter().filter(|agent| want.fulfilled_by(&agent.skills)).count();
+        u32::try_from(able).unwrap_or(u32::MAX)
+    }
+
+    /// How many of those who are signed in could give what is wanted, by how near they are.
+    pub(super) fn staffing(&self, want: &Want) -> BTreeMap<Nearness, u32> {
+        let mut counts = BTreeMap::new();
+        self.staff(want).for_each(|(nearness, _, _)| *counts.entry(nearness).or_default() += 1);
+        counts
+    }
+
+    /// The skills that are named in a need, and that nobody of the directory has at any level.
+    pub(super) fn unheard_of<'a>(&self, want: &'a Want) -> Vec<&'a SkillId> {
+        let mut named: Vec<&SkillId> =
+            want.required.iter().flat_map(|it| &it.conditions).map(|it| &it.skill_id).collect();
+        named.sort_unstable();
+        named.dedup();
+        named.retain(|skill_id| self.agents.iter().all(|agent| level_of(&agent.skills, skill_id) == 0));
+        named
     }
 
     fn available(&self, agent: AgentNo) -> bool {
@@ -371,9 +369,40 @@ impl Pools {
         self.agents[agent as usize].standing
     }
 
-    /// Whether an agent has the skills of a need.
-    pub(super) fn able(&self, agent: AgentNo, required: &[SkillId]) -> bool {
-        let pool = self.by_need.get(required);
-        pool.is_some_and(|pool| self.agents[agent as usize].pools.contains(pool))
+    /// An agent's place in the order of selection; `None` when it is not signed in.
+    pub(super) fn key(&self, agent: AgentNo, want: &Want) -> Option<Key> {
+        let it = &self.agents[agent as usize];
+        let fixed = want.fixed(&it.agent_id, &it.skills);
+        it.standing.map(|standing| key_of(&want.selection, fixed, &standing.stats))
+    }
+
+    /// Whether an agent could give what is wanted.
+    pub(super) fn able(&self, agent: AgentNo, want: &Want) -> bool {
+        want.fulfilled_by(&self.agents[agent as usize].skills)
+    }
+}
+
+impl Pool {
+    /// Who is available, in the order of selection.
+    fn available(&self) -> impl Iterator<Item = (Key, AgentNo)> {
+        let available = self.staff.iter().take_while(|(nearness, _, _)| *nearness == Nearness::Available);
+        available.map(|(_, key, agent)| (*key, *agent))
+    }
+
+    /// The same where chance selects: of each of the preferred groups who comes after a place drawn, then who comes before it.
+    fn available_from(&self, drawn: i64) -> impl Iterator<Item = AgentNo> {
+        let mut group = self.available().next().map(|(key, _)| key.group());
+        std::iter::from_fn(move || {
+            let now = group?;
+            let of = |from: Key, to: Key| {
+                let span = (Nearness::Available, from, AgentNo::MIN)..(Nearness::Available, to, AgentNo::MIN);
+                self.staff.range(span).map(|(_, _, agent)| *agent)
+            };
+            let (first, at, end) = (Key::first_of(now), Key::of(now, drawn), Key::first_of(now + 1));
+            let next = self.staff.range((Nearness::Available, end, AgentNo::MIN)..).next();
+            group = next.filter(|(it, _, _)| *it == Nearness::Available).map(|(_, key, _)| key.group());
+            Some(of(at, end).chain(of(first, at)))
+        })
+        .flatten()
     }
 }

@@ -4,17 +4,37 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::bench::{agent_id, contact_id, skill_ids};
+use super::bench::{agent_id, clauses, contact_id, skill_levels};
 use super::book::Rank;
 use super::pools::*;
+use super::selection::{Key, Stats, Want, chance, key_of};
 use crate::vocabulary::*;
 
 const SKILLS: [&str; 4] = ["w", "x", "y", "z"];
 const AGENT_COUNT: usize = 24;
 
-fn skills(mask: u8) -> Vec<SkillId> {
-    let named = SKILLS.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, name)| *name);
-    skill_ids(&named.collect::<Vec<_>>())
+fn named(mask: u8) -> Vec<&'static str> {
+    SKILLS.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, name)| *name).collect()
+}
+
+/// What somebody wants who needs these: by another selection for each need, so that all of them come about.
+fn want(mask: u8) -> Want {
+    let strategy = SelectionStrategy::ALL[usize::from(mask) % SelectionStrategy::ALL.len()];
+    let prefer = if mask & 2 == 0 { Vec::new() } else { clauses(&["w", "z"]) };
+    Want {
+        required: clauses(&named(mask)),
+        selection: Selection { strategy, prefer, ..Selection::default() },
+    }
+}
+
+fn stats(idle_since: i64) -> Stats {
+    Stats {
+        idle_since: Timestamp(idle_since),
+        contact_count: (idle_since % 3) as u32,
+        talk_ms: Millis(idle_since % 2),
+        offered_last: (7 - idle_since).unsigned_abs(),
+        ..Stats::default()
+    }
 }
 
 /// A contact as the model has it: the skills it requires, and who missed it.
@@ -41,7 +61,7 @@ impl Misses for BTreeMap<Rank, Seeker> {
 impl Model {
     fn new(masks: Vec<u8>) -> Self {
         let ids: Vec<AgentId> = (0..masks.len()).map(|nth| agent_id(&format!("{nth:03}"))).collect();
-        let known: Vec<_> = masks.iter().map(|mask| skills(*mask)).collect();
+        let known: Vec<_> = masks.iter().map(|mask| skill_levels(&named(*mask))).collect();
         let pools = Pools::of(ids.iter().zip(known.iter().map(Vec::as_slice)));
         let standings = vec![None; masks.len()];
         Self { masks, ids, standings, seekers: BTreeMap::new(), pools, fresh: Fresh::default() }
@@ -55,14 +75,14 @@ impl Model {
     }
 
     fn seeks(&mut self, rank: Rank, seeker: Seeker) {
-        self.pools.seeks(rank.clone(), &skills(seeker.mask), !seeker.missed.is_empty());
+        self.pools.seeks(rank.clone(), &want(seeker.mask), !seeker.missed.is_empty());
         self.fresh.contacts.push(rank.clone());
         self.seekers.insert(rank, seeker);
     }
 
-    fn available(&self, agent: usize) -> Option<Timestamp> {
+    fn available(&self, agent: usize) -> Option<Stats> {
         let standing = self.standings[agent]?;
-        (standing.nearness == Nearness::Available).then_some(standing.idle_since)
+        (standing.nearness == Nearness::Available).then_some(standing.stats)
     }
 
     /// By looking at everybody.
@@ -75,8 +95,16 @@ impl Model {
                     && self.masks[*agent] & seeker.mask == seeker.mask
                     && !seeker.missed.contains(&self.ids[*agent])
             });
-            let able = able.filter_map(|agent| Some((self.available(agent)?, agent)));
-            if let Some((_, agent)) = able.min() {
+            let want = want(seeker.mask);
+            let able = able.filter_map(|agent| {
+                let skills = skill_levels(&named(self.masks[agent]));
+                let fixed = want.fixed(&self.ids[agent], &skills);
+                let key = key_of(&want.selection, fixed, &self.available(agent)?);
+                let drawn = Key::of(key.group(), chance(rank.2.as_str()));
+                let passed = want.selection.strategy == SelectionStrategy::Random && key < drawn;
+                Some((key.group(), passed, key, agent))
+            });
+            if let Some((_, _, _, agent)) = able.min() {
                 taken.insert(agent);
                 pairs.push((rank.clone(), agent as AgentNo));
             }
@@ -140,8 +168,8 @@ proptest! {
             for change in changes {
                 match change {
                     Change::Agent { agent, nearness, idle_since } => {
-                        let idle_since = Timestamp(idle_since);
-                        model.stands(agent, nearness.map(|nearness| Standing { nearness, idle_since }));
+                        let stats = stats(idle_since);
+                        model.stands(agent, nearness.map(|nearness| Standing { nearness, stats }));
                     }
                     Change::Comes { priority, at, mask, missed } => {
                         count += 1;
@@ -186,17 +214,19 @@ fn who_is_nearest_comes_first_and_who_lacks_a_skill_last() {
         (5, Available, 5),
         (6, Busy, 4),
     ] {
-        model.stands(agent, Some(Standing { nearness, idle_since: Timestamp(idle_since) }));
+        model.stands(agent, Some(Standing { nearness, stats: stats(idle_since) }));
     }
-    let required = skills(1);
+    let required = Want { required: clauses(&["w"]), ..Want::default() };
     model.pools.prepare(&required);
-    let staff: Vec<_> = model.pools.staff(&required).map(|(_, agent)| agent).collect();
+    let staff: Vec<_> = model.pools.staff(&required).map(|(_, _, agent)| agent).collect();
     assert_eq!(staff, [3, 2, 4, 1, 0]);
     assert_eq!(model.pools.others(&required).collect::<Vec<_>>(), [6, 5]);
     assert!(model.pools.able(2, &required) && !model.pools.able(5, &required));
     // A skill that nobody has.
-    let unknown = skill_ids(&["unheard-of"]);
+    let unknown = Want { required: clauses(&["unheard-of"]), ..Want::default() };
     model.pools.prepare(&unknown);
     assert_eq!(model.pools.staff(&unknown).count(), 0);
     assert_eq!(model.pools.others(&unknown).count(), 7);
+    assert_eq!(model.pools.unheard_of(&unknown), [&SkillId::from_name("unheard-of").unwrap()]);
+    assert!(model.pools.unheard_of(&required).is_empty());
 }

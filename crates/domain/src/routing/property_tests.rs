@@ -12,8 +12,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_partition_keeps_its_promises_whatever_happens(script in prop::collection::vec(any::<(u8, u8)>(), 0..250)) {
-        let mut world = World::new();
+    fn a_partition_keeps_its_promises_whatever_happens(
+        which in any::<u8>(),
+        script in prop::collection::vec(any::<(u8, u8)>(), 0..250),
+    ) {
+        let mut world = World::new(which);
         for (action, whom) in script {
             world.step(action, whom);
         }
@@ -36,6 +39,8 @@ fn one_life_per_visit(facts: &[Recorded<RoutingFact>]) -> Result<(), TestCaseErr
         left: bool,
         offer: Option<OfferId>,
         round: u32,
+        step: u32,
+        stepped: Millis,
     }
     let mut lives: BTreeMap<ContactId, Life> = BTreeMap::new();
     let mut serving: BTreeMap<AgentId, OfferId> = BTreeMap::new();
@@ -52,6 +57,10 @@ fn one_life_per_visit(facts: &[Recorded<RoutingFact>]) -> Result<(), TestCaseErr
             RoutingFact::ContactQueued { .. } => {
                 prop_assert!(!life.waits && !life.turned_away && !life.left);
                 life.waits = true;
+            }
+            RoutingFact::StepBegan { step, waited_ms, .. } => {
+                prop_assert!(life.waits && life.step <= *step && life.stepped < *waited_ms);
+                (life.step, life.stepped) = (*step, *waited_ms);
             }
             RoutingFact::ContactTurnedAway { waiting_count, .. } => {
                 prop_assert!(!life.waits && !life.turned_away && !life.left);
@@ -73,7 +82,9 @@ fn one_life_per_visit(facts: &[Recorded<RoutingFact>]) -> Result<(), TestCaseErr
                 prop_assert!((life.waits || life.turned_away) && life.offer.is_none());
                 (life.waits, life.left) = (false, true);
             }
-            RoutingFact::ReservationRefused { .. } => prop_assert!(life.waits),
+            RoutingFact::ReservationRefused { .. } | RoutingFact::ContactReplanned { .. } => {
+                prop_assert!(life.waits);
+            }
             RoutingFact::PartitionTaken { .. } => {}
         }
         waiting = waiting + u32::from(life.waits) - u32::from(waited);

@@ -4,10 +4,11 @@ use super::book::Waiting;
 use super::engine::{AGENT_KEPT_BACK, CONTACT_KEPT_BACK, Cause, LAPSE_AFTER, Router, Timer};
 use super::input::{Output, Wish};
 use super::pending::Asked;
-use super::pools::{AgentNo, Nearness, Pools, Standing};
+use super::pools::{AgentNo, Nearness, Pools};
+use super::selection::Key;
 use super::turn::Missed;
 use crate::facts::{PassedOver, PassedOverReason, RoutingFact};
-use crate::vocabulary::{AgentId, ContactId, Millis, OfferId};
+use crate::vocabulary::{AgentId, ContactId, Millis, OfferId, SelectionStrategy};
 
 /// How many candidates an offer tells that they were passed over.
 pub const PASSED_OVER_MAX: usize = 5;
@@ -41,7 +42,7 @@ impl Router {
         let book = &self.book;
         let met = self.pools.turn(&fresh, &missed, WISHES_MAX, |pools, rank, agent| {
             let waiting = book.waiting(&rank.2);
-            let over = waiting.map(|it| passed_over(pools, it, agent, &missed)).unwrap_or_default();
+            let over = waiting.map(|it| passed_over(pools, it, Some(agent), &missed)).unwrap_or_default();
             (rank.2.clone(), pools.agent_id(agent).clone(), over)
         });
         #[cfg(test)]
@@ -110,7 +111,8 @@ impl Router {
     fn granted(&mut self, asked: Asked, token: u64) {
         let Asked { wish, visit, passed_over } = asked;
         let waiting = self.book.waiting(&wish.contact_id);
-        let Some(waiting) = waiting.filter(|it| it.visit == visit && wish.expires_at > self.now) else {
+        let waits = |it: &&Waiting| it.visit == visit && it.leaves_for().is_none();
+        let Some(waiting) = waiting.filter(waits).filter(|_| wish.expires_at > self.now) else {
             // The caller left, or the answer took too long: nobody will ring.
             self.release(wish.agent_id, wish.offer_id, token);
             return;
@@ -157,24 +159,37 @@ impl Router {
 }
 
 /// Why not the others: who came nearest first, at most [`PASSED_OVER_MAX`].
-fn passed_over(pools: &Pools, waiting: &Waiting, chosen: AgentNo, missed: &Missed<'_>) -> Vec<PassedOver> {
-    let required = waiting.required_skills.as_slice();
+pub(super) fn passed_over(
+    pools: &Pools,
+    waiting: &Waiting,
+    chosen: Option<AgentNo>,
+    missed: &Missed<'_>,
+) -> Vec<PassedOver> {
+    let want = &waiting.want;
     let available =
         |agent: AgentNo| pools.standing(agent).filter(|standing| standing.nearness == Nearness::Available);
-    let mut missing: Vec<(Standing, AgentNo)> = waiting
+    let mut missing: Vec<(Key, AgentNo)> = waiting
         .missed
         .keys()
         .filter(|agent_id| missed.until(waiting, agent_id).is_some())
         .filter_map(|agent_id| pools.number(agent_id))
-        .filter(|agent| *agent != chosen && pools.able(*agent, required))
-        .filter_map(|agent| Some((available(agent)?, agent)))
+        .filter(|agent| Some(*agent) != chosen && pools.able(*agent, want) && available(*agent).is_some())
+        .filter_map(|agent| Some((pools.key(agent, want)?, agent)))
         .collect();
     missing.sort_unstable();
-    let others = pools
-        .staff(required)
-        .filter(|(_, agent)| *agent != chosen && missing.iter().all(|(_, missing)| missing != agent));
-    let others = others.map(|(standing, agent)| (agent, standing.nearness.reason()));
-    let unskilled = pools.others(required).map(|agent| (agent, PassedOverReason::LacksSkill));
+    let group = chosen.and_then(|agent| pools.key(agent, want)).map(Key::group);
+    let others = pools.staff(want).filter(|(_, _, agent)| {
+        Some(*agent) != chosen && missing.iter().all(|(_, missing)| missing != agent)
+    });
+    let others = others.map(|(nearness, key, agent)| {
+        let alike = want.selection.strategy == SelectionStrategy::LongestIdle && group == Some(key.group());
+        let reason = match nearness {
+            Nearness::Available if alike => PassedOverReason::IdleLessLong,
+            other => other.reason(),
+        };
+        (agent, reason)
+    });
+    let unskilled = pools.others(want).map(|agent| (agent, PassedOverReason::LacksSkill));
     let missing = missing.iter().map(|(_, agent)| (*agent, PassedOverReason::MissedThisContact));
     let nearest = missing.chain(others).chain(unskilled).take(PASSED_OVER_MAX);
     nearest.map(|(agent, reason)| PassedOver { agent_id: pools.agent_id(agent).clone(), reason }).collect()

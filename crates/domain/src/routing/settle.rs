@@ -1,6 +1,6 @@
 //! What the contacts log tells: who came to a queue, what became of offers, who left.
 
-use super::book::Rank;
+use super::book::rank_of;
 use super::engine::{Cause, Router, Timer};
 use crate::facts::{ContactFact, DequeueReason, OfferEnd, Recorded, RoutingFact};
 use crate::vocabulary::{ContactId, OfferId};
@@ -73,7 +73,9 @@ impl Router {
         if let Some(waiting_count) = self.full(queue_id) {
             return self.turn_away(contact_id, queue_id, *visit, node_id, waiting_count, cause);
         }
-        let rank: Rank = (*priority, *enqueued_at, contact_id.clone());
+        let plan =
+            self.directory.queue(queue_id, self.now).map(|queue| queue.plan.clone()).unwrap_or_default();
+        let rank = rank_of(&plan, *priority, *enqueued_at, contact_id);
         let fact = RoutingFact::ContactQueued {
             contact_id: contact_id.clone(),
             company_id: company_id.clone(),
@@ -84,6 +86,7 @@ impl Router {
             required_skills: required_skills.clone(),
             node_id: node_id.clone(),
             place: self.book.place(queue_id, &rank),
+            plan,
         };
         self.record(fact, cause);
     }
@@ -130,6 +133,8 @@ impl Router {
         };
         self.timers.cancel(&Timer::ContactKeptBack(contact_id.clone()));
         self.timers.cancel(&Timer::TurnedAway(contact_id.clone()));
+        self.timers.cancel(&Timer::StepBegins(contact_id.clone()));
+        self.timers.cancel(&Timer::Leaves(contact_id.clone()));
         let fact = RoutingFact::ContactDequeued { contact_id: contact_id.clone(), queue_id, visit, reason };
         self.record(fact, cause);
     }

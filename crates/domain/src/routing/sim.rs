@@ -48,13 +48,39 @@ pub(super) struct World {
     seen_outputs: usize,
 }
 
+fn served(queue: DirectoryFact, which: u8) -> DirectoryFact {
+    let strategy = SelectionStrategy::ALL[usize::from(which) % SelectionStrategy::ALL.len()];
+    let step = |after_ms, needs: &[&str], priority| Step {
+        after_ms: Millis(after_ms),
+        required_skills: Some(clauses(needs)),
+        priority,
+        ..Step::default()
+    };
+    let prefer = if which & 0x10 == 0 { vec![] } else { clauses(&["english >= 5 or german 1-3"]) };
+    let mut plan = QueuePlan {
+        selection: Selection { strategy, prefer, ..Selection::default() },
+        ..QueuePlan::default()
+    };
+    if which & 0x20 != 0 {
+        plan.steps = vec![step(1_500, &["german or english"], None), step(4_000, &[], Some(-2))];
+    }
+    if which & 0x40 != 0 {
+        plan.ageing = Some(Ageing { every_ms: Millis(2_000), by: 1, most: 3 });
+    }
+    match queue {
+        DirectoryFact::QueueDefined(queue) => DirectoryFact::QueueDefined(Queue { plan, ..queue }),
+        other => other,
+    }
+}
+
 fn short(id: &impl ToString) -> String {
     id.to_string()[4..].to_owned()
 }
 
 impl World {
-    pub(super) fn new() -> Self {
-        let definitions = std::iter::once(queue_for(QUEUE, WAITING_COUNT_MAX))
+    /// By one of the strategies, with a plan or without.
+    pub(super) fn new(which: u8) -> Self {
+        let definitions = std::iter::once(served(queue_for(QUEUE, WAITING_COUNT_MAX), which))
             .chain(AGENTS.map(|(name, skills)| agent(name, skills)));
         let mut bench = Bench::new(1, definitions.collect());
         for (name, _) in AGENTS {

@@ -4,6 +4,7 @@ use super::agents::AgentView;
 use super::book::{Book, Rank, Waiting};
 use super::engine::{Router, Timer};
 use super::pools::{Fresh, Misses, Nearness, Pools, Standing};
+use super::selection::{Stats, Want};
 use crate::directory::Directory;
 use crate::facts::RoutingFact;
 use crate::vocabulary::{AgentId, ContactId, Millis, Timestamp};
@@ -86,6 +87,8 @@ impl Router {
             | RoutingFact::ReservationRefused { agent_id, .. } => self.touch_agent(agent_id),
             RoutingFact::ContactQueued { .. }
             | RoutingFact::ContactDequeued { .. }
+            | RoutingFact::StepBegan { .. }
+            | RoutingFact::ContactReplanned { .. }
             | RoutingFact::ContactTurnedAway { .. }
             | RoutingFact::PartitionTaken { .. } => {}
         }
@@ -100,7 +103,8 @@ impl Router {
             self.touched.agents = self.agents.all().map(|(agent_id, _)| agent_id.clone()).collect();
             self.touched.contacts = self.book.in_order().map(|(contact_id, _)| contact_id.clone()).collect();
             for queue in self.directory.queues(self.now) {
-                self.pools.prepare(&queue.required_skills);
+                let (required, selection) = (queue.required_skills.clone(), queue.plan.selection.clone());
+                self.pools.prepare(&Want { required, selection });
             }
             fresh.all = true;
         }
@@ -122,14 +126,17 @@ impl Router {
         fresh.agents.dedup();
         for contact_id in std::mem::take(&mut self.touched.contacts) {
             self.pools.seeks_no_more(&contact_id);
+            if self.timers.get(&Timer::Leaves(contact_id.clone())).is_none() {
+                self.tell_to_leave(&contact_id);
+            }
             let waiting = self.book.waiting(&contact_id).filter(|it| self.seeks(&contact_id, it));
             let missed = Missed { book: &self.book, directory: &self.directory, now: self.now };
             let again_at = waiting.and_then(|waiting| {
                 missed.of(waiting).map(|(_, until)| until).filter(|until| *until > self.now).min()
             });
             if let Some(waiting) = waiting {
-                let rank: Rank = (waiting.priority, waiting.enqueued_at, contact_id.clone());
-                self.pools.seeks(rank.clone(), &waiting.required_skills, again_at.is_some());
+                let rank = waiting.rank(&contact_id);
+                self.pools.seeks(rank.clone(), &waiting.want, again_at.is_some());
                 fresh.contacts.push(rank);
             }
             let timer = Timer::LookAgain(contact_id);
@@ -144,6 +151,7 @@ impl Router {
     /// Whether a waiting contact is to be offered to somebody now.
     pub(super) fn seeks(&self, contact_id: &ContactId, waiting: &Waiting) -> bool {
         waiting.offer.is_none()
+            && waiting.leaves_for().is_none()
             && !self.pending.about_contact(contact_id)
             && self.timers.get(&Timer::ContactKeptBack(contact_id.clone())).is_none()
             && self.nodes.address(&waiting.node_id).is_some()
@@ -157,7 +165,7 @@ impl Router {
     }
 
     /// Where an agent of the directory stands; `None` when it is not signed in.
-    fn standing(&self, agent_id: &AgentId, view: &AgentView) -> Option<Standing> {
+    pub(super) fn standing(&self, agent_id: &AgentId, view: &AgentView) -> Option<Standing> {
         let nearness = if view.busy() || self.keeps_back(agent_id) {
             Nearness::Busy
         } else if !view.ready {
@@ -167,6 +175,14 @@ impl Router {
         } else {
             Nearness::Available
         };
-        view.signed_in.then_some(Standing { nearness, idle_since: view.idle_since })
+        let stats = Stats {
+            idle_since: view.idle_since,
+            last_contact_at: view.last_contact_at,
+            signed_in_at: view.signed_in_at,
+            contact_count: view.contact_count,
+            talk_ms: view.talk_ms,
+            offered_last: self.book.offered_last(agent_id),
+        };
+        view.signed_in.then_some(Standing { nearness, stats })
     }
 }

@@ -15,7 +15,7 @@ use trunkline_domain::facts::{
     Queue, Skill, UsageUnit, WrapUpMode,
 };
 use trunkline_domain::vocabulary::{
-    Cell, Channel, ChannelRule, CompanyId, Currency, IdError, Millis, Money, PhoneNumber, SkillId, Timestamp,
+    Cell, Channel, ChannelRule, CompanyId, Currency, IdError, Millis, Money, PhoneNumber, Timestamp,
 };
 
 use super::schema::{self, Text, Whole};
@@ -25,7 +25,7 @@ use super::{Document, PlacedProblem, Places, scalars};
 pub const SIP_REALM: &str = "trunkline";
 
 #[derive(Default)]
-struct Lower {
+pub(super) struct Lower {
     places: Places,
     problems: Vec<Problem>,
     time_zone: String,
@@ -72,7 +72,7 @@ pub(super) fn lower(document: &schema::Document) -> Result<Document, Vec<PlacedP
 }
 
 impl Lower {
-    fn one<N, T>(
+    pub(super) fn one<N, T>(
         &mut self,
         path: String,
         node: &Spanned<N>,
@@ -83,7 +83,7 @@ impl Lower {
         Placed { path, wanted }
     }
 
-    fn all<N, T>(
+    pub(super) fn all<N, T>(
         &mut self,
         path: &str,
         nodes: &[Spanned<N>],
@@ -98,7 +98,7 @@ impl Lower {
             .collect()
     }
 
-    fn problem(&mut self, path: String, reason: impl Display) {
+    pub(super) fn problem(&mut self, path: String, reason: impl Display) {
         self.problems.push(Problem { path, reason: reason.to_string(), other: None });
     }
 
@@ -112,7 +112,7 @@ impl Lower {
     }
 
     /// Understands a scalar with `read`; its stand-in when that fails.
-    fn read<T, E: Display>(
+    pub(super) fn read<T, E: Display>(
         &mut self,
         path: String,
         node: &Text,
@@ -129,7 +129,7 @@ impl Lower {
         }
     }
 
-    fn id<T: FromStr<Err = IdError>>(&mut self, at: &str, key: &str, node: &Text) -> T {
+    pub(super) fn id<T: FromStr<Err = IdError>>(&mut self, at: &str, key: &str, node: &Text) -> T {
         let path = format!("{at}.{key}");
         self.places.put(path.clone(), node.referenced);
         node.value.parse().unwrap_or_else(|why: IdError| {
@@ -139,20 +139,21 @@ impl Lower {
         })
     }
 
-    fn skill_ids(&mut self, path: &str, nodes: &[Text]) -> Vec<SkillId> {
-        let ids = nodes.iter().enumerate().map(|(index, node)| {
+    /// Texts in a small language, each at its own place.
+    pub(super) fn texts<T: FromStr<Err: Display>>(&mut self, path: &str, nodes: &[Text]) -> Vec<T> {
+        let texts = nodes.iter().enumerate().map(|(index, node)| {
             let path = format!("{path}[{index}]");
             self.places.put(path.clone(), node.referenced);
-            SkillId::parse(&node.value).map_err(|why| self.problem(path, why)).ok()
+            node.value.parse().map_err(|why: T::Err| self.problem(path, why)).ok()
         });
-        ids.collect::<Vec<_>>().into_iter().flatten().collect()
+        texts.collect::<Vec<_>>().into_iter().flatten().collect()
     }
 
-    fn span(&mut self, at: &str, key: &str, node: &Text) -> Millis {
+    pub(super) fn span(&mut self, at: &str, key: &str, node: &Text) -> Millis {
         self.read(format!("{at}.{key}"), node, Millis::ZERO, scalars::span)
     }
 
-    fn span_or(&mut self, at: &str, key: &str, node: Option<&Text>, default: Millis) -> Millis {
+    pub(super) fn span_or(&mut self, at: &str, key: &str, node: Option<&Text>, default: Millis) -> Millis {
         node.map_or(default, |node| self.span(at, key, node))
     }
 
@@ -161,7 +162,7 @@ impl Lower {
         self.read(format!("{at}.number"), node, stand_in, PhoneNumber::parse)
     }
 
-    fn whole<T: TryFrom<i64> + Default>(
+    pub(super) fn whole<T: TryFrom<i64> + Default>(
         &mut self,
         at: &str,
         key: &str,
@@ -235,7 +236,7 @@ impl Lower {
             queue_id: self.id(at, "id", &node.id),
             company_id: company_id.clone(),
             name: self.text(at, "name", &node.name),
-            required_skills: self.skill_ids(&format!("{at}.required_skills"), &node.required_skills),
+            required_skills: self.texts(&format!("{at}.required_skills"), &node.required_skills),
             priority: self.whole(at, "priority", node.priority.as_ref(), "a priority"),
             offer_timeout_ms: self.span(at, "offer_timeout", &node.offer_timeout),
             wrap_up_ms: self.span_or(at, "wrap_up", node.wrap_up.as_ref(), Millis::ZERO),
@@ -258,6 +259,7 @@ impl Lower {
             ),
             miss_reason: self.optional_text(at, "miss_reason", node.miss_reason.as_ref()),
             miss_return_ms: self.span_or(at, "miss_return", node.miss_return.as_ref(), Millis::ZERO),
+            plan: self.plan(at, node),
         }
     }
 
@@ -347,7 +349,7 @@ impl Lower {
             name: self.text(at, "name", &node.name),
             cell: Cell(self.whole(at, "cell", node.cell.as_ref(), "a cell: 0, 1, 2, …")),
             site_id: node.site.as_ref().map(|node| self.id(at, "site", node)),
-            skills: self.skill_ids(&format!("{at}.skills"), &node.skills),
+            skills: self.texts(&format!("{at}.skills"), &node.skills),
             sip_user,
             sip_ha1_md5,
             sip_ha1_sha256,

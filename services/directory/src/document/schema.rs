@@ -94,6 +94,32 @@ pub(super) struct Queue {
     pub wrap_up_extension_max: Option<Text>,
     pub miss_reason: Option<Text>,
     pub miss_return: Option<Text>,
+    pub tier: Option<Whole>,
+    pub head_start: Option<Text>,
+    pub ageing: Option<Spanned<Ageing>>,
+    #[serde(default)]
+    pub steps: Vec<Spanned<Step>>,
+    #[serde(default)]
+    pub prefer: Vec<Text>,
+    pub strategy: Option<Text>,
+    pub idle_since: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ageing {
+    pub every: Text,
+    pub by: Option<Whole>,
+    pub most: Whole,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Step {
+    pub after: Text,
+    pub required_skills: Option<Vec<Text>>,
+    pub priority: Option<Whole>,
+    pub overflow: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -21,6 +21,8 @@ pub struct MediaState {
     pub gone: BTreeSet<String>,
     /// How many of the next offers meet a node that does not answer.
     pub deaf_count: u32,
+    /// Contacts sent to another queue, with visit and queue, each time it was asked.
+    pub sent_on: Vec<(String, u32, String)>,
     /// Contacts turned away, with visit and reason, each time it was asked.
     pub turned_away: Vec<(String, u32, i32)>,
     /// Offers cancelled.
@@ -75,13 +77,16 @@ impl MediaService for FakeMedia {
         &self,
         request: Request<media::TurnAwayContactRequest>,
     ) -> Result<Response<media::TurnAwayContactResponse>, Status> {
-        let media::TurnAwayContactRequest { contact_id, visit, reason, .. } = request.into_inner();
+        let media::TurnAwayContactRequest { contact_id, visit, reason, queue_id, .. } = request.into_inner();
         let mut state = self.state();
         if state.deaf_count > 0 {
             state.deaf_count -= 1;
             return Err(Status::unavailable("nobody hears"));
         }
-        state.turned_away.push((contact_id, visit, reason));
+        match queue_id.is_empty() {
+            true => state.turned_away.push((contact_id, visit, reason)),
+            false => state.sent_on.push((contact_id, visit, queue_id)),
+        }
         Ok(Response::new(media::TurnAwayContactResponse {}))
     }
 }

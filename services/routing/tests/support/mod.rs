@@ -343,6 +343,15 @@ fn definitions(effective_at: Timestamp) -> Vec<DirectoryFact> {
         wrap_up_extension_ms_max: Millis::ZERO,
         miss_reason: String::new(),
         miss_return_ms: Millis::ZERO,
+        plan: QueuePlan::default(),
     });
-    vec![begin, queue, agent("anna"), agent("bert")]
+    let rest = match queue.clone() {
+        DirectoryFact::QueueDefined(queue) => DirectoryFact::QueueDefined(Queue {
+            queue_id: QueueId::from_name("rest").unwrap(),
+            name: "Rest".to_owned(),
+            ..queue
+        }),
+        other => other,
+    };
+    vec![begin, queue, rest, agent("anna"), agent("bert")]
 }

@@ -30,6 +30,11 @@ pub(super) struct Call {
     pub(super) bridged: bool,
 }
 
+/// What a contact needs to know of a queue.
+pub(super) fn terms(queue_id: QueueId) -> QueueTerms {
+    QueueTerms { queue_id, priority: 0, required_skills: Vec::new(), wait_ms_max: Millis(20_000) }
+}
+
 impl Call {
     /// A caller dials, and hangs up at `patience` unless served by then.
     pub(super) fn invited(contact_id: ContactId, node_id: NodeId, now: Timestamp, patience: Millis) -> Self {
@@ -42,12 +47,7 @@ impl Call {
             greeting_prompt: String::new(),
             closed_prompt: String::new(),
             music: "quiet".to_owned(),
-            queue: QueueTerms {
-                queue_id: QueueId::from_name("main").expect("letters"),
-                priority: 0,
-                required_skills: Vec::new(),
-                wait_ms_max: Millis(20_000),
-            },
+            queue: terms(QueueId::from_name("main").expect("letters")),
         };
         let invited = Invited {
             contact_id,

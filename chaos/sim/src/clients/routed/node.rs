@@ -11,7 +11,7 @@ use trunkline_domain::vocabulary::{
     AgentId, ContactId, Epoch, LogName, Millis, NodeId, OfferId, Position, Timestamp,
 };
 
-use super::calls::{Call, offered, record};
+use super::calls::{Call, offered, record, terms};
 use super::lane::Lane;
 use super::{CELL, Reader};
 use crate::bug::Bug;
@@ -177,8 +177,12 @@ impl Node {
             }
             Routed::TurnAway(command) => {
                 if let Some(call) = tenure.calls.get_mut(&command.contact_id) {
-                    let reason = FlowOutReason::QueueFull;
-                    call.handle(now, Input::TurnAway { visit: command.visit, reason });
+                    let (visit, reason) = (command.visit, FlowOutReason::QueueFull);
+                    let input = match command.to_queue_id {
+                        None => Input::TurnAway { visit, reason },
+                        Some(queue_id) => Input::Overflow { visit, to: Box::new(terms(queue_id)) },
+                    };
+                    call.handle(now, input);
                 }
             }
         }

@@ -15,7 +15,7 @@ impl Check<'_> {
             let (path, agent) = (&placed.path, &placed.wanted);
             self.name(path, &agent.name);
             self.cell(path, agent.cell);
-            self.skills_known(&format!("{path}.skills"), &agent.skills);
+            self.skills_of(&format!("{path}.skills"), &agent.skills);
             let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
             let user = &agent.sip_user;
             if user.is_empty() || user.len() > SIP_USER_LEN_MAX || !user.bytes().all(plain) {

@@ -6,7 +6,7 @@ use super::Check;
 use crate::directory::Problem;
 use crate::directory::calendar::{parse_date, time_zone};
 use crate::facts::{Calendar, NotReadyReason, Queue, WrapUpMode};
-use crate::vocabulary::{CalendarId, Cell, CompanyId, Millis, SkillId};
+use crate::vocabulary::{CalendarId, Cell, CompanyId, Millis};
 
 const HOUR: Millis = Millis(3_600_000);
 const DAY: Millis = Millis(86_400_000);
@@ -114,7 +114,7 @@ impl Check<'_> {
         for placed in queues {
             let (path, queue) = (&placed.path, &placed.wanted);
             self.name(path, &queue.name);
-            self.skills_known(&format!("{path}.required_skills"), &queue.required_skills);
+            self.clauses_known(&format!("{path}.required_skills"), &queue.required_skills);
             if !(-1000..=1000).contains(&queue.priority) {
                 self.problem(format!("{path}.priority"), "a priority is from -1000 to 1000");
             }
@@ -124,7 +124,9 @@ impl Check<'_> {
             self.span(format!("{path}.reoffer_after"), queue.reoffer_after_ms, Millis::ZERO, HOUR);
             self.wrap_up(path, queue);
             self.misses(path, queue);
+            self.plan(path, queue);
         }
+        self.overflows();
     }
 
     /// What a queue says about wrap-up fits together: nothing is written down that would never happen.
@@ -163,18 +165,6 @@ impl Check<'_> {
         }
         if queue.miss_count_max == 0 && queue.miss_return_ms > Millis::ZERO {
             self.problem(returns, never);
-        }
-    }
-
-    pub(super) fn skills_known(&mut self, path: &str, skills: &[SkillId]) {
-        let mut seen = BTreeSet::new();
-        for (index, skill_id) in skills.iter().enumerate() {
-            let path = format!("{path}[{index}]");
-            if !self.wanted.skills.iter().any(|it| it.wanted.skill_id == *skill_id) {
-                self.problem(path, format!("no skill {skill_id} is defined"));
-            } else if !seen.insert(skill_id) {
-                self.problem(path, format!("skill {skill_id} is listed twice"));
-            }
         }
     }
 

@@ -5,10 +5,10 @@ mod talking;
 
 use std::collections::VecDeque;
 
-use super::input::{Input, Invited, Offer, Plan, Service};
+use super::input::{Input, Invited, Offer, Plan, QueueTerms, Service};
 use super::offer_leg::{LegState, OfferLeg, PastOffers};
 use super::output::Output;
-use crate::facts::{ContactFact, FlowOutReason, OfferFailure};
+use crate::facts::{ContactFact, FlowOutReason, OfferFailure, ReleaseOutcome};
 use crate::kernel::{Engine, Timers};
 use crate::vocabulary::{CompanyId, ContactEndCause, ContactId, LegId, Millis, NodeId, Party, Timestamp};
 
@@ -44,7 +44,15 @@ enum Phase {
     /// A prompt plays; behind it comes the queue or, when closed, the end.
     Prompting { service: Box<Service>, prompt: String, since: Timestamp, open: bool },
     /// The caller waits, with music.
-    Queued { service: Box<Service>, visit: u32, enqueued_at: Timestamp, leg: Option<OfferLeg> },
+    Queued {
+        service: Box<Service>,
+        visit: u32,
+        /// When the visit began.
+        since: Timestamp,
+        /// From when its wait counts for ranking: when the first of its visits began.
+        enqueued_at: Timestamp,
+        leg: Option<OfferLeg>,
+    },
     /// Caller and agent hear each other.
     Talking { service: Box<Service>, offer: Offer, since: Timestamp, held_by: Vec<Party> },
     /// It ended.
@@ -94,6 +102,7 @@ impl Engine for Contact {
             Input::Offer(offer) => self.offer(now, *offer),
             Input::CancelOffer { offer_id } => self.cancel_offer(now, &offer_id),
             Input::TurnAway { visit, reason } => self.flow_out(now, visit, reason),
+            Input::Overflow { visit, to } => self.overflow(now, visit, *to),
             Input::AgentAlerting { offer_id } => self.agent_alerting(now, &offer_id),
             Input::AgentAnswered { offer_id } => self.agent_answered(now, &offer_id),
             Input::AgentRefused { offer_id, status } => self.agent_refused(now, &offer_id, status),
@@ -228,22 +237,18 @@ impl Contact {
             self.outputs.extend([Output::ByeCaller { cause: ContactEndCause::Closed }, Output::Closed]);
             return;
         }
-        facts.push(ContactFact::ContactQueueRequested {
-            contact_id: call.contact_id.clone(),
-            company_id: service.company_id.clone(),
-            queue_id: service.queue.queue_id.clone(),
-            visit: 1,
-            priority: service.queue.priority,
-            enqueued_at: now,
-            required_skills: service.queue.required_skills.clone(),
-            node_id: call.node_id.clone(),
-        });
+        facts.push(call.queue_requested(&service, 1, now));
         self.record(now, facts);
         self.outputs.push_back(Output::Music { class: service.music.clone() });
+        self.begin_visit(now, service, 1, now);
+    }
+
+    fn begin_visit(&mut self, now: Timestamp, service: Box<Service>, visit: u32, enqueued_at: Timestamp) {
+        self.timers.cancel(&Timer::WaitLimit);
         if service.queue.wait_ms_max > Millis::ZERO {
             self.timers.set(Timer::WaitLimit, now + service.queue.wait_ms_max);
         }
-        self.phase = Phase::Queued { service, visit: 1, enqueued_at: now, leg: None };
+        self.phase = Phase::Queued { service, visit, since: now, enqueued_at, leg: None };
     }
 
     fn caller_cancelled(&mut self, now: Timestamp) {
@@ -271,9 +276,54 @@ impl Contact {
             _ => {}
         }
     }
+
+    /// Into another queue, with the time it has waited; while an answer is being decided, nothing.
+    fn overflow(&mut self, now: Timestamp, from: u32, to: QueueTerms) {
+        let fits = |leg: &OfferLeg| leg.state != LegState::Accepting;
+        match &self.phase {
+            Phase::Queued { visit, leg, .. } if *visit == from && leg.as_ref().is_none_or(fits) => {}
+            _ => return,
+        }
+        if let Some(leg) = self.take_leg(fits) {
+            let withdrawn = self.withdrawn(&leg, Party::System);
+            self.record(now, withdrawn);
+            self.outputs.extend(leg.hang_up());
+            self.over(&leg, ReleaseOutcome::Rescinded, false);
+        }
+        match (std::mem::take(&mut self.phase), &self.call) {
+            (Phase::Queued { mut service, visit, since, enqueued_at, .. }, Some(call)) => {
+                let flowed_out = ContactFact::ContactFlowedOut {
+                    contact_id: call.contact_id.clone(),
+                    company_id: service.company_id.clone(),
+                    queue_id: service.queue.queue_id.clone(),
+                    visit,
+                    waited_ms: now.since(since),
+                    reason: FlowOutReason::Overflowed,
+                };
+                service.queue = to;
+                let requested = call.queue_requested(&service, visit + 1, enqueued_at);
+                self.record(now, vec![flowed_out, requested]);
+                self.begin_visit(now, service, visit + 1, enqueued_at);
+            }
+            (other, _) => self.phase = other,
+        }
+    }
 }
 
 impl Call {
+    fn queue_requested(&self, service: &Service, visit: u32, enqueued_at: Timestamp) -> ContactFact {
+        ContactFact::ContactQueueRequested {
+            contact_id: self.contact_id.clone(),
+            company_id: service.company_id.clone(),
+            queue_id: service.queue.queue_id.clone(),
+            visit,
+            priority: service.queue.priority,
+            enqueued_at,
+            required_skills: service.queue.required_skills.clone(),
+            node_id: self.node_id.clone(),
+        }
+    }
+
     fn ended(&self, cause: ContactEndCause, by: Party, sip_status: Option<u16>) -> ContactFact {
         ContactFact::ContactEnded {
             contact_id: self.contact_id.clone(),

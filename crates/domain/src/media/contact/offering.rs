@@ -114,10 +114,7 @@ impl Contact {
             return;
         }
         match (std::mem::take(&mut self.phase), &self.call) {
-            (
-                Phase::Queued { service, visit, enqueued_at, leg: Some(OfferLeg { offer, .. }) },
-                Some(call),
-            ) => {
+            (Phase::Queued { service, visit, since, leg: Some(OfferLeg { offer, .. }), .. }, Some(call)) => {
                 let connected = ContactFact::ContactConnected {
                     contact_id: call.contact_id.clone(),
                     company_id: service.company_id.clone(),
@@ -126,7 +123,7 @@ impl Contact {
                     offer_id: offer.offer_id.clone(),
                     agent_id: offer.agent_id.clone(),
                     leg_id: offer.leg_id.clone(),
-                    waited_ms: now.since(enqueued_at),
+                    waited_ms: now.since(since),
                 };
                 self.timers.cancel(&Timer::WaitLimit);
                 // The one effect that does not wait for its fact: agent-state's grant is durable, and talk time counts
@@ -233,7 +230,7 @@ impl Contact {
     }
 
     /// Takes the live leg out when `fits` says so; its timer goes with it.
-    fn take_leg(&mut self, fits: impl Fn(&OfferLeg) -> bool) -> Option<OfferLeg> {
+    pub(super) fn take_leg(&mut self, fits: impl Fn(&OfferLeg) -> bool) -> Option<OfferLeg> {
         let Phase::Queued { leg, .. } = &mut self.phase else { return None };
         if !leg.as_ref().is_some_and(fits) {
             return None;
@@ -243,15 +240,15 @@ impl Contact {
     }
 
     /// Releases the reservation of a leg that is over, and remembers it.
-    fn over(&mut self, leg: &OfferLeg, outcome: ReleaseOutcome, answered: bool) {
+    pub(super) fn over(&mut self, leg: &OfferLeg, outcome: ReleaseOutcome, answered: bool) {
         let release = leg.release(outcome);
         self.outputs.push_back(release.clone());
         self.past.push(leg.offer.offer_id.clone(), Some(release), answered);
     }
 
     fn look_at_wait_limit_again(&mut self, now: Timestamp) {
-        if let Phase::Queued { service, enqueued_at, .. } = &self.phase {
-            let limit = *enqueued_at + service.queue.wait_ms_max;
+        if let Phase::Queued { service, since, .. } = &self.phase {
+            let limit = *since + service.queue.wait_ms_max;
             if service.queue.wait_ms_max > Millis::ZERO && limit <= now {
                 self.timers.set(Timer::WaitLimit, now);
             }

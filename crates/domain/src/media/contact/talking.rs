@@ -57,7 +57,7 @@ impl Contact {
             Phase::Prompting { prompt, since, .. } => {
                 facts.push(ContactFact::PromptFinished { contact_id, prompt, played_ms: now.since(since) });
             }
-            Phase::Queued { service, visit, enqueued_at, leg } => {
+            Phase::Queued { service, visit, since, leg, .. } => {
                 if let Some(leg) = leg {
                     facts.extend(self.withdrawn(&leg, end.by));
                     effects.extend(leg.hang_up());
@@ -67,7 +67,7 @@ impl Contact {
                     past = Some((leg.offer.offer_id, release, answered));
                 }
                 let (company_id, queue_id) = (service.company_id, service.queue.queue_id);
-                let waited_ms = now.since(enqueued_at);
+                let waited_ms = now.since(since);
                 facts.push(match end.flow_out {
                     Some(reason) => ContactFact::ContactFlowedOut {
                         contact_id,
