@@ -69,6 +69,7 @@ fn every_fact_has_its_line() {
         ContactQueued: queued in que_aurora, place 2, priority 10
         ContactQueued.planned: queued in que_aurora, place 1, priority 10
         StepBegan: step 2 in que_aurora after 60 s: priority 8, needs skl_german >= 3 and not skl_trainee
+        ContactReplanned: planned anew in que_aurora after 45 s: priority -3, needs skl_german or skl_dutch; a storm
         ReservationRefused: agt_anna not reserved for ofr_…h38x: agent is not ready
         OfferMade: offered to agt_anna as ofr_…h38x, round 1, until 12:00:20.100; not agt_bert idle less long, agt_carla lacks a skill
         OfferMade.bare: offered to agt_anna as ofr_…h38x, round 1, until 12:00:20.100

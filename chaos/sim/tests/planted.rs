@@ -4,7 +4,7 @@
 use trunkline_sim::{Bug, Plan, run};
 
 /// In how many seeds a planted bug must be found.
-const SEED_COUNT: u64 = 200;
+const SEED_COUNT: u64 = 600;
 
 #[track_caller]
 fn check(bug: Bug, invariant: &str) {
