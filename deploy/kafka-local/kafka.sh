@@ -12,15 +12,20 @@ DIR is data/kafka unless named. Ports are free ones unless --port is given: then
 TEXT
 }
 
-# Jars in the cache, put there once.
+# Jars in the cache, put there once, by whoever comes first.
 kafka_jars() {
     local pom=deploy/kafka-local/pom.xml
     local jars=$PWD/.cache/kafka/$(cksum <"$pom" | cut -d ' ' -f 1)
     if [[ ! -f $jars/complete ]]; then
         need_command mvn maven
-        say "fetching Apache Kafka from Maven Central"
-        mvn -q -B -f "$pom" dependency:copy-dependencies -DoutputDirectory="$jars" >&2 || stop "could not fetch Apache Kafka; see above"
-        touch "$jars/complete"
+        mkdir -p "$jars"
+        (
+            flock 9
+            [[ ! -f $jars/complete ]] || exit 0
+            say "fetching Apache Kafka from Maven Central"
+            mvn -q -B -f "$pom" dependency:copy-dependencies -DoutputDirectory="$jars" >&2 || exit
+            touch "$jars/complete"
+        ) 9>"$jars.lock" || stop "could not fetch Apache Kafka; see above"
     fi
     printf '%s' "$jars"
 }

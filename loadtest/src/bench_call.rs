@@ -38,13 +38,62 @@ const CALLER: &str = include_str!("../sipp/bench_caller.xml");
 struct Case {
     calls_per_s: usize,
     call_count: usize,
+    bar: Option<Bar>,
 }
 
-const CASES: [Case; 2] =
-    [Case { calls_per_s: 5, call_count: 150 }, Case { calls_per_s: 50, call_count: 1_000 }];
+/// What a case is to come to, from the fact that queues a contact to the INVITE.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+struct Bar {
+    p50_us: u64,
+    p99_us: u64,
+}
+
+impl Case {
+    const fn new(calls_per_s: usize, call_count: usize, bar: Option<Bar>) -> Self {
+        Self { calls_per_s, call_count, bar }
+    }
+}
+
+/// What is measured, and of how many agents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The way of a call: few agents, a rate at which nobody waits for anybody, and one that is a busy day's.
+    Call,
+    /// Assignment in a large cell: 2,000 agents, a busy day's rate, and four times that.
+    Assign,
+}
+
+impl Kind {
+    /// Its word, in JSON.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Assign => "assign",
+        }
+    }
+
+    /// At 50 calls/s about 35 of them are busy at a time, so none is waited for.
+    const fn agent_count(self) -> usize {
+        match self {
+            Self::Call => 200,
+            Self::Assign => 2_000,
+        }
+    }
+
+    const fn cases(self) -> [Case; 2] {
+        match self {
+            Self::Call => [Case::new(5, 150, None), Case::new(50, 1_000, None)],
+            Self::Assign => {
+                let bar = Bar { p50_us: 10_000, p99_us: 50_000 };
+                [Case::new(50, 2_000, Some(bar)), Case::new(200, 4_000, None)]
+            }
+        }
+    }
+}
+
 /// Calls before each case that nobody counts: connections are made, prompts read, and the broker compiles what it does
 /// often.
-const WARM_UP: Case = Case { calls_per_s: 50, call_count: 250 };
+const WARM_UP: Case = Case::new(50, 250, None);
 /// How long a caller stays; longer than any call that goes well.
 const STAY_MS: u64 = 20_000;
 /// How long the last callers may take beyond that to be rid of their calls.
@@ -57,6 +106,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What a bench is made of.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// What is measured.
+    pub kind: Kind,
     /// The `trunkline` program.
     pub program: PathBuf,
     /// Where the cluster's data and sipp's logs go; emptied first.
@@ -67,7 +118,7 @@ pub struct Options {
 /// when it fails or is interrupted.
 ///
 /// # Errors
-/// When the cluster does not come up, something cannot be read, or more than 1 % of the calls of a case failed.
+/// When the cluster does not come up, something cannot be read, more than 1 % of the calls of a case failed, or a bar was missed.
 pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
     tokio::select! {
         biased;
@@ -85,23 +136,24 @@ async fn measured(options: &Options, out: &mut (dyn Write + Send)) -> Result<(),
     let cluster = trunkline.start_rig(Shape::default()).await?;
     let rig = Rig::open(&trunkline.data)?;
     say("cluster is up");
-    let stage = Stage::open(dir, &trunkline, &rig).await?;
-    say(&format!("{} agents are ready", cast::AGENT_COUNT));
+    let (kind, agent_count) = (options.kind, options.kind.agent_count());
+    let stage = Stage::open(dir, &trunkline, &rig, agent_count).await?;
+    say(&format!("{agent_count} agents are ready"));
 
     let before = Cpu::now(&rig);
     tokio::time::sleep(IDLE).await;
     let idle = Cpu::now(&rig).since(&before, IDLE.as_secs_f64());
     let mut around = Vec::new();
-    for case in CASES {
+    for case in kind.cases() {
         around.push(stage.play(&rig, case).await?);
     }
     let rung = stage.phones.close()?;
     let records = Records::read(&trunkline.data).await?;
     let machine = report::machine(&trunkline.data);
     let mut failed = Vec::new();
-    for (case, around) in CASES.into_iter().zip(around) {
+    for (case, around) in kind.cases().into_iter().zip(around) {
         let calls = hops::join(&records, &rung, &prefix(case));
-        let line = Line::new(case, &calls, around, &idle, &machine);
+        let line = Line::new(kind, case, &calls, around, &idle, &machine);
         eprint!("{}", line.table());
         writeln!(out, "{}", serde_json::to_string(&line).map_err(Failure::new)?)?;
         if !line.passed() {
@@ -114,7 +166,10 @@ async fn measured(options: &Options, out: &mut (dyn Write + Send)) -> Result<(),
     }
     match failed.as_slice() {
         [] => Ok(()),
-        failed => Err(Failure::new(format!("too many calls failed at {} calls/s", failed.join(" and ")))),
+        failed => {
+            let rates = failed.join(" and ");
+            Err(Failure::new(format!("too many calls failed, or took too long, at {rates} calls/s")))
+        }
     }
 }
 
@@ -129,16 +184,21 @@ struct Stage {
 }
 
 impl Stage {
-    async fn open(dir: PathBuf, trunkline: &Trunkline, rig: &Rig) -> Result<Self, Failure> {
+    async fn open(
+        dir: PathBuf,
+        trunkline: &Trunkline,
+        rig: &Rig,
+        agent_count: usize,
+    ) -> Result<Self, Failure> {
         let document = dir.join("operator.yaml");
-        std::fs::write(&document, cast::document())?;
+        std::fs::write(&document, cast::document(agent_count))?;
         trunkline.demand(&["apply", "-f", &document.display().to_string(), "--author", "bench"]).await?;
         let scenarios = Scenarios::write(&dir.join("scenarios"))?;
         std::fs::write(dir.join("scenarios/bench_caller.xml"), CALLER)?;
         let audio = UdpSocket::bind(("127.0.0.1", 0))?;
         let phones = PhoneLine::open(audio.local_addr()?.port())?;
         let voters: Vec<String> = rig.of("agent-state").map(|voter| voter.grpc.clone()).collect();
-        cast::sign_in(&voters, phones.local).await?;
+        cast::sign_in(&voters, phones.local, agent_count).await?;
         Ok(Self { dir, scenarios, servers: rig.sip(), phones, audio })
     }
 
@@ -157,7 +217,7 @@ impl Stage {
 
     /// Places calls, in turns on each media node, and waits until all callers are gone.
     async fn place(&self, case: Case, prefix: &str) -> Result<(), Failure> {
-        let Case { calls_per_s, call_count } = case;
+        let Case { calls_per_s, call_count, .. } = case;
         let nodes = self.servers.len().max(1);
         let between = Duration::from_secs_f64(1.0 / calls_per_s as f64);
         let audio_port = self.audio.local_addr()?.port();

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use serde_json::json;
-use trunkline_loadtest::rig::Shape;
+use trunkline_loadtest::rig::{Alone, Shape};
 use trunkline_loadtest::{Failure, cluster, interrupted};
 
 use crate::faults::{FAULTS, Fault};
@@ -194,6 +194,7 @@ async fn calls(
     program: &Path,
     rows: &mut Vec<Row>,
 ) -> Result<(), Failure> {
+    let _alone = Alone::in_dir(&args.dir)?;
     let brokers = if args.brokers == "3" { 3 } else { 1 };
     let shape = Shape { brokers, ..Shape::default() };
     let mut scene = tokio::select! {

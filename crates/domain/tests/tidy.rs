@@ -225,6 +225,63 @@ fn nothing_names_a_folder_of_one_machine() {
     none(findings);
 }
 
+/// What is asleep on the way from a caller who waits to the INVITE of an agent, and why it may be: it waits for what has failed,
+/// or for a time that somebody set. Nothing looks every so often whether there is something to do.
+const ASLEEP: &[(&str, usize, &str)] = &[
+    ("services/routing/src/effects.rs", 3, "agent-state or media did not answer: asked again"),
+    ("services/routing/src/owner.rs", 1, "until the router's next time"),
+    ("services/media/src/contact_task.rs", 1, "until the contact's next time"),
+    ("services/media/src/legs.rs", 1, "until a phone has been silent for too long"),
+    (
+        "services/agent-state/src/raft/propose.rs",
+        2,
+        "a command that may ride with another; a lease that is doubted",
+    ),
+    ("crates/runtime/src/event_log/embedded/read_only.rs", 2, "another process's log, for tools"),
+    ("crates/runtime/src/event_log/kafka/client.rs", 1, "a broker that does not answer yet"),
+    ("crates/runtime/src/event_log/kafka/mod.rs", 1, "a broker that failed: asked again"),
+    ("crates/runtime/src/event_log/kafka/topics.rs", 1, "topics that are being made"),
+];
+
+#[test]
+fn nothing_on_the_way_of_an_offer_waits_for_a_tick() {
+    let way = [
+        "services/routing/src/",
+        "services/media/src/arrival.rs",
+        "services/media/src/contact_task.rs",
+        "services/media/src/effects.rs",
+        "services/media/src/legs.rs",
+        "services/media/src/rpc.rs",
+        "services/agent-state/src/door.rs",
+        "services/agent-state/src/outbox/",
+        "services/agent-state/src/raft/propose.rs",
+        "crates/runtime/src/event_log/",
+        "crates/domain/src/",
+    ];
+    let mut findings = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (path, text) in
+        named(&["rs"]).into_iter().filter(|(path, _)| way.iter().any(|it| path.starts_with(it)))
+    {
+        let asleep = code(&text).filter(|(_, line)| line.contains("sleep") || line.contains("interval("));
+        let count = asleep.filter(|(_, line)| line.contains('(') && !line.contains("fn ")).count();
+        let known = ASLEEP.iter().find(|(file, ..)| *file == path).map_or(0, |(_, count, _)| *count);
+        seen.insert(path.clone());
+        if count != known {
+            findings.push(format!(
+                "{path}: {count} places sleep, {known} are known: say why in ASLEEP, or wait for an event"
+            ));
+        }
+    }
+    findings.extend(
+        ASLEEP
+            .iter()
+            .filter(|(file, ..)| !seen.contains(*file))
+            .map(|(file, ..)| format!("{file} is not there")),
+    );
+    none(findings);
+}
+
 #[test]
 fn a_name_is_a_noun_of_the_field() {
     let vague = ["Manager", "Helper", "Helpers", "Util", "Utils", "Impl", "Handler2"];

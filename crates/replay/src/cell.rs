@@ -118,7 +118,8 @@ impl Cell {
             effective_at: Timestamp(i64::MIN),
             source_sha256: String::new(),
         }];
-        definitions.extend(cell.queues.iter().map(|(queue_id, skills)| cell.queue(queue_id, skills)));
+        definitions
+            .extend(cell.queues.iter().map(|(queue_id, skills)| cell.queue(queue_id, skills, &day.plan)));
         for (agent_id, agent) in cell.agents.iter().zip(&day.agents) {
             definitions.push(DirectoryFact::AgentDefined(facts::Agent {
                 agent_id: agent_id.clone(),
@@ -150,7 +151,7 @@ impl Cell {
         cell
     }
 
-    fn queue(&self, queue_id: &QueueId, skills: &[Clause]) -> DirectoryFact {
+    fn queue(&self, queue_id: &QueueId, skills: &[Clause], plan: &QueuePlan) -> DirectoryFact {
         DirectoryFact::QueueDefined(facts::Queue {
             queue_id: queue_id.clone(),
             company_id: self.company.clone(),
@@ -168,7 +169,7 @@ impl Cell {
             wrap_up_extension_ms_max: Millis::ZERO,
             miss_reason: String::new(),
             miss_return_ms: Millis::ZERO,
-            plan: QueuePlan::default(),
+            plan: plan.clone(),
         })
     }
 

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use trunkline_domain::routing::ExpectedWait;
-use trunkline_domain::vocabulary::{Millis, Timestamp};
+use trunkline_domain::vocabulary::{Millis, QueuePlan, Timestamp};
 
 use crate::cell::{Cell, Heard};
 
@@ -65,6 +65,8 @@ pub struct Day {
     pub calls: Vec<Call>,
     /// How long an agent takes from the end of one conversation until it could take the next.
     pub turnaround: Millis,
+    /// How every queue serves who waits.
+    pub plan: QueuePlan,
 }
 
 /// What became of a call.

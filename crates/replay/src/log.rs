@@ -15,7 +15,7 @@ use std::io::Read;
 use std::path::Path;
 
 use flate2::read::GzDecoder;
-use trunkline_domain::vocabulary::{Millis, Timestamp};
+use trunkline_domain::vocabulary::{Millis, QueuePlan, Timestamp};
 
 use crate::chance::Chance;
 use crate::day::{Agent, Call, Day, End, Queue, Shift};
@@ -150,7 +150,13 @@ impl Log {
             kinds.iter().map(|kind| Queue { name: (*kind).to_owned(), skills: vec![(*kind).to_owned()] });
         let Agents { agents, places: numbers, turnaround } = agents(&told);
         let mut log = Self { source: told.source, not_offered: told.not_offered, ..Self::default() };
-        log.day = Day { queues: queues.collect(), agents, calls: Vec::new(), turnaround };
+        log.day = Day {
+            queues: queues.collect(),
+            agents,
+            calls: Vec::new(),
+            turnaround,
+            plan: QueuePlan::default(),
+        };
         let mut open: BTreeMap<&str, (Timestamp, Timestamp)> = BTreeMap::new();
         let mut drawn = Drawn::of(calls, seed);
         for call in calls {

@@ -1,7 +1,7 @@
 //! Another way to serve the same day.
 
 use serde::Deserialize;
-use trunkline_domain::vocabulary::Millis;
+use trunkline_domain::vocabulary::{Millis, SelectionStrategy, Step};
 
 use crate::day::{Agent, Day, Shift};
 use crate::log::Log;
@@ -20,6 +20,10 @@ pub struct Strategy {
     pub more_agents: u32,
     /// Talk times as so many hundredths of what they were.
     pub talk_percent: Option<u32>,
+    /// Whom of those who could a call gets, as in a queue's definition: `longest_idle`, `fewest_contacts` …
+    pub strategy: Option<String>,
+    /// Who has waited for so many seconds is served by any agent.
+    pub anybody_after_s: Option<u32>,
 }
 
 /// Why a strategy cannot be read.
@@ -43,10 +47,20 @@ impl Strategy {
         if it.talk_percent.is_some_and(|percent| percent == 0 || percent > PERCENT_MAX) {
             return Err(StrategyError(format!("talk_percent: expected 1 to {PERCENT_MAX}")));
         }
-        if it.head_start_s.is_some_and(|seconds| seconds > 86_400) {
-            return Err(StrategyError("head_start_s: expected at most 86400, a day".to_owned()));
+        let spans = [("head_start_s", it.head_start_s), ("anybody_after_s", it.anybody_after_s)];
+        if let Some((name, _)) = spans.iter().find(|(_, seconds)| seconds.is_some_and(|it| it > 86_400)) {
+            return Err(StrategyError(format!("{name}: expected at most 86400, a day")));
+        }
+        if it.strategy.is_some() && it.selection().is_none() {
+            let known = SelectionStrategy::ALL.map(SelectionStrategy::as_str).join(", ");
+            return Err(StrategyError(format!("strategy: expected one of {known}")));
         }
         Ok(it)
+    }
+
+    fn selection(&self) -> Option<SelectionStrategy> {
+        let word = self.strategy.as_ref()?;
+        SelectionStrategy::ALL.into_iter().find(|it| it.as_str() == word)
     }
 
     /// A day of the log, served this way.
@@ -62,6 +76,14 @@ impl Strategy {
             if let Some(percent) = self.talk_percent {
                 call.talk = Millis(call.talk.0 * i64::from(percent) / 100);
             }
+        }
+        day.plan.selection.strategy = self.selection().unwrap_or_default();
+        if let Some(seconds) = self.anybody_after_s {
+            day.plan.steps = vec![Step {
+                after_ms: Millis::from_secs(i64::from(seconds).max(1)),
+                required_skills: Some(Vec::new()),
+                ..Step::default()
+            }];
         }
         let mut every: Vec<String> = day.queues.iter().flat_map(|queue| queue.skills.clone()).collect();
         every.sort();
@@ -96,6 +118,8 @@ mod tests {
             ("talk_percent: 0", "talk_percent: expected 1 to"),
             ("more_agents: 99999", "more_agents: expected at most"),
             ("head_start_s: 86401", "head_start_s: expected at most"),
+            ("anybody_after_s: 86401", "anybody_after_s: expected at most"),
+            ("strategy: best", "strategy: expected one of longest_idle, fewest_contacts"),
         ] {
             let error = Strategy::parse(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

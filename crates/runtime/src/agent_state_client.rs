@@ -267,10 +267,13 @@ impl AgentStateClient {
 }
 
 /// Whether nobody decided about the command: the same one, under the same command id, may be sent again and must be
-/// when its effect is needed. True also of a leader that has no room for it, which has taken nothing.
+/// when its effect is needed. True also of a leader that has no room for it, which has taken nothing; and of an exhaustion
+/// without a reason of ours, which is that of a connection.
 pub fn undecided(status: &Status) -> bool {
+    let exhausted = status.code() == Code::ResourceExhausted;
     status.metadata().contains_key(LEADER_KEY)
         || grpc::reason_of(status) == Some(OVERLOADED)
+        || (exhausted && grpc::reason_of(status).is_none())
         || matches!(
             status.code(),
             Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Internal | Code::Cancelled

@@ -73,6 +73,10 @@ pub async fn serve(
     };
     let server = Server::builder()
         .timeout(REQUEST_TIME_MAX)
+        .initial_connection_window_size(UNREAD_BYTES_MAX)
+        // Who gives up before it was heard is a client of ours in a flood, not a stranger; so many of them are remembered.
+        .http2_max_pending_accept_reset_streams(Some(UNHEARD_COUNT_MAX))
+        .http2_max_local_error_reset_streams(None)
         .http2_keepalive_interval(Some(ALIVE_EVERY))
         .http2_keepalive_timeout(Some(ALIVE_WITHIN))
         .trace_fn(|request| tracing::debug_span!("rpc", method = request.uri().path()))
@@ -117,6 +121,14 @@ pub fn channel_given_up_after(address: &str, silent_max: Duration) -> Channel {
         .connect_lazy()
 }
 
+/// What of one connection may have come and not been read. The library closes a connection on which so many small messages lie
+/// unread that their frames alone would come to half of this, 256 bytes each: with its own megabyte, after 5,000 requests
+/// that a process had no time for yet, and with them everybody else's.
+const UNREAD_BYTES_MAX: u32 = 32 << 20;
+
+/// Requests of one connection that were given up before the server had time for them: with more, the library closes it.
+const UNHEARD_COUNT_MAX: usize = 100_000;
+
 /// Requests of one connection that were given up and may still be answered: so many are remembered.
 const GIVEN_UP_COUNT_MAX: usize = 1_024;
 
@@ -130,6 +142,7 @@ fn endpoint(address: &str, deadline: Duration) -> Endpoint {
         .keep_alive_timeout(ALIVE_WITHIN)
         // An answer that comes after its caller gave up may be counted as an error of the stream, and after a thousand of them
         // the library closes the connection under everybody else. It is meant against strangers.
+        .initial_connection_window_size(UNREAD_BYTES_MAX)
         .http2_max_concurrent_reset_streams(GIVEN_UP_COUNT_MAX)
         .http2_max_local_error_reset_streams(None)
 }

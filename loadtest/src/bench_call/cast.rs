@@ -14,20 +14,18 @@ use trunkline_runtime::mint::Mint;
 use crate::Failure;
 use crate::ear::unix_ms;
 
-/// Agents. At 50 calls/s about 35 of them are busy at a time, so none is waited for.
-pub(super) const AGENT_COUNT: usize = 200;
 /// The number that is called; of those kept free for films.
 pub(super) const DIALLED: &str = "493023125500";
 /// Agents that are made ready at the same time.
 const AT_ONCE: usize = 8;
 /// How long the directory's agents may take to reach agent-state.
-const ROSTER_WITHIN: Duration = Duration::from_secs(20);
+const ROSTER_WITHIN: Duration = Duration::from_secs(60);
 /// How long the phones may be called: longer than any run.
 const CALLABLE_MS: i64 = 3_600_000;
 
 /// The operator's document. The greeting is the shortest there is: with it, the fact that queues a contact is decided by
 /// itself; without one it would bear the time of the arrival, and the append of that would be in the way.
-pub(super) fn document() -> String {
+pub(super) fn document(agent_count: usize) -> String {
     let mut text = "operator: { id: opr_bench, name: Bench, time_zone: Europe/Berlin }\n\
          skills: [{ id: skl_voice, name: Voice }]\n\
          companies:\n\
@@ -41,7 +39,7 @@ pub(super) fn document() -> String {
          \x20   contracts: [{ id: ctr_bench, version: 1, unit: talk_time, price: 0.12 EUR per minute, first_increment: 6s, increment: 6s }]\n\
          agents:\n"
         .to_owned();
-    for number in 1..=AGENT_COUNT {
+    for number in 1..=agent_count {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
@@ -60,10 +58,14 @@ fn agent_id(number: usize) -> String {
 ///
 /// # Errors
 /// When agent-state refuses for too long.
-pub(super) async fn sign_in(voters: &[String], phones: SocketAddr) -> Result<(), Failure> {
+pub(super) async fn sign_in(
+    voters: &[String],
+    phones: SocketAddr,
+    agent_count: usize,
+) -> Result<(), Failure> {
     let client = AgentStateClient::new(voters, Mint::system(Clock::system()));
     let until = Instant::now() + ROSTER_WITHIN;
-    let agents = stream::iter((1..=AGENT_COUNT).map(Ok::<_, Failure>));
+    let agents = stream::iter((1..=agent_count).map(Ok::<_, Failure>));
     agents
         .try_for_each_concurrent(AT_ONCE, |number| {
             let client = client.clone();

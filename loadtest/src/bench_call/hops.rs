@@ -140,6 +140,7 @@ pub(super) struct Spread {
     pub mean_us: i64,
     pub p50_us: u64,
     pub p99_us: u64,
+    pub p999_us: u64,
     pub max_us: u64,
 }
 
@@ -156,6 +157,7 @@ pub(super) fn spread(times: impl Iterator<Item = i64>) -> Spread {
         mean_us: sum / count.max(1),
         p50_us: histogram.value_at_quantile(0.5),
         p99_us: histogram.value_at_quantile(0.99),
+        p999_us: histogram.value_at_quantile(0.999),
         max_us: histogram.max(),
     }
 }

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Case;
 use super::hops::{Calls, HOPS, Spread, Way, spread};
 use super::usage::Appended;
+use super::{Bar, Case, Kind};
 
 /// More than this part of the calls failed: then the bench did.
 const FAILED_SHARE_MAX: f64 = 0.01;
@@ -19,6 +19,8 @@ const FAILED_SHARE_MAX: f64 = 0.01;
 pub(super) struct Line<'a> {
     bench: &'static str,
     case: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bar: Option<Bar>,
     ours: Ours,
     /// Calls placed.
     calls: usize,
@@ -67,6 +69,7 @@ pub(super) struct Around {
 impl<'a> Line<'a> {
     /// Of the calls of a case.
     pub fn new(
+        kind: Kind,
         case: Case,
         calls: &Calls,
         around: Around,
@@ -79,10 +82,13 @@ impl<'a> Line<'a> {
             words,
             spread: spread(calls.ways.iter().map(|way| way.hop(nth))),
         };
+        let whole = spread(calls.ways.iter().map(Way::whole));
+        let slow = case.bar.is_some_and(|bar| whole.p50_us > bar.p50_us || whole.p99_us > bar.p99_us);
         Self {
-            bench: "call",
-            case: format!("kafka/voters=3/calls_per_s={}", case.calls_per_s),
-            ours: Ours { per_s: rate(&calls.ways), spread: spread(calls.ways.iter().map(Way::whole)) },
+            bench: kind.as_str(),
+            case: format!("kafka/voters=3/agents={}/calls_per_s={}", kind.agent_count(), case.calls_per_s),
+            bar: case.bar,
+            ours: Ours { per_s: rate(&calls.ways), spread: whole },
             calls: case.call_count,
             failed,
             offered_again: calls.offered_again_count,
@@ -94,11 +100,11 @@ impl<'a> Line<'a> {
             cpu_ms_per_s_idle: idle,
             build: if cfg!(debug_assertions) { "debug" } else { "release" },
             machine,
-            pass: failed as f64 <= case.call_count as f64 * FAILED_SHARE_MAX,
+            pass: failed as f64 <= case.call_count as f64 * FAILED_SHARE_MAX && !slow,
         }
     }
 
-    /// Whether few enough calls failed.
+    /// Whether few enough calls failed, and fast enough.
     pub fn passed(&self) -> bool {
         self.pass
     }

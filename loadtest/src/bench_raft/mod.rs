@@ -30,7 +30,7 @@ use self::seats::{Agent, Key, Seat, Sizes};
 use crate::Failure;
 use crate::bench_log::{Figures, Peer, Ratio, figures, histogram, machine, medians, micros};
 use crate::floor::Floor;
-use crate::rig::Voters;
+use crate::rig::{Alone, Voters};
 
 const IN_FLIGHT: [usize; 3] = [1, 16, 128];
 const VOTER_COUNT: usize = 3;
@@ -103,6 +103,7 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<bool,
 }
 
 async fn measured(options: &Options, out: &mut (dyn Write + Send)) -> Result<bool, Failure> {
+    let _alone = Alone::in_dir(&options.dir)?;
     if options.dir.exists() {
         std::fs::remove_dir_all(&options.dir)?;
     }

@@ -10,6 +10,7 @@
 //! DIR/<process>/         its data directory, with `trunkline.log`, `pid`, and `endpoints.json` while it runs
 //! ```
 
+mod alone;
 mod brokers;
 mod layout;
 mod process;
@@ -24,6 +25,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use self::alone::Alone;
 pub use self::brokers::{Broker, Brokers};
 pub(crate) use self::layout::Ports;
 pub(crate) use self::process::cpu_ms;

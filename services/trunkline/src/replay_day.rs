@@ -18,7 +18,8 @@ use crate::{Failure, table};
 pub(crate) struct ReplayDayArgs {
     /// A log of calls with the columns of the Anonymous Bank, or Asterisk's queue_log; also compressed by gzip.
     file: PathBuf,
-    /// What another strategy does differently, in YAML: head_start_s, strict_priority, pooled, more_agents, talk_percent.
+    /// What another strategy does differently, in YAML: head_start_s, strict_priority, pooled, more_agents, talk_percent, strategy,
+    /// anybody_after_s.
     #[arg(long)]
     what_if: Option<PathBuf>,
     /// Intervals of 30 minutes instead of dates.

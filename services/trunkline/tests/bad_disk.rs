@@ -17,7 +17,9 @@ use support::sip::Peer;
 use support::sipp::call;
 use support::{hold, until};
 use tempfile::TempDir;
+use trunkline_domain::facts::ContactFact;
 use trunkline_domain::vocabulary::{Cell, LogName};
+use trunkline_proto::convert::WireFact;
 use trunkline_proto::envelope::v1 as wire;
 use trunkline_runtime::event_log::{EmbeddedLog, EmbeddedOptions, EventLog, ReadFrom};
 
@@ -159,7 +161,8 @@ fn a_fact_of_a_later_schema_stops_every_reader_with_its_position_and_is_never_sk
     let dir = TempDir::new().unwrap();
     let (data, _) = one_call(dir.path());
     let before = facts(&data, "contacts").unwrap();
-    let position = append(&data, LogName::Contacts, |outcome| outcome.schema_version += 1);
+    let later = ContactFact::SCHEMA_VERSION + 1;
+    let position = append(&data, LogName::Contacts, |outcome| outcome.schema_version = later);
 
     let data_text = data.display().to_string();
     for args in

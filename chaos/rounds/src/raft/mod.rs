@@ -17,7 +17,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use trunkline_loadtest::Failure;
 use trunkline_loadtest::floor::Floor;
-use trunkline_loadtest::rig::Voters;
+use trunkline_loadtest::rig::{Alone, Voters};
 use trunkline_proto::agent_state::v1::{AgentActivity, ListAgentsRequest};
 
 use self::deeds::Deed;
@@ -195,6 +195,7 @@ pub fn enter(rounds: &[Options]) -> Result<(), Failure> {
 /// When the round cannot be begun, or its logs not be read.
 pub async fn play(options: &Options) -> Result<Outcome, Failure> {
     let (began, round) = (Instant::now(), options.round);
+    let _alone = Alone::in_dir(&options.dir)?;
     if options.dir.exists() {
         std::fs::remove_dir_all(&options.dir)?;
     }

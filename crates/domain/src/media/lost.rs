@@ -36,7 +36,7 @@ struct Visit {
     company_id: CompanyId,
     queue_id: QueueId,
     number: u32,
-    enqueued_at: Timestamp,
+    since: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl LiveContact {
                 company_id: visit.company_id.clone(),
                 queue_id: visit.queue_id.clone(),
                 visit: visit.number,
-                waited_ms: at.since(visit.enqueued_at),
+                waited_ms: at.since(visit.since),
                 reason: FlowOutReason::MediaLost,
             });
         }
@@ -139,12 +139,12 @@ impl Projection for LiveContacts {
         live.last_at = live.last_at.max(meta.occurred_at);
         live.traceparent.clone_from(&meta.traceparent);
         match fact {
-            ContactFact::ContactQueueRequested { company_id, queue_id, visit, enqueued_at, .. } => {
+            ContactFact::ContactQueueRequested { company_id, queue_id, visit, .. } => {
                 live.visit = Some(Visit {
                     company_id: company_id.clone(),
                     queue_id: queue_id.clone(),
                     number: *visit,
-                    enqueued_at: *enqueued_at,
+                    since: meta.occurred_at,
                 });
             }
             ContactFact::ContactConnected { company_id, queue_id, offer_id, agent_id, .. } => {

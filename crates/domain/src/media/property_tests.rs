@@ -17,6 +17,7 @@ fn input() -> impl Strategy<Value = Input> {
         1 => Just(Input::Drain),
         1 => Just(Input::MediaTimeout),
         1 => (0u32..3).prop_map(|visit| Input::TurnAway { visit, reason: FlowOutReason::QueueFull }),
+        2 => (1u32..4).prop_map(|visit| Input::Overflow { visit, to: Box::new(service().queue) }),
         6 => Just(Input::Tick),
         6 => Just(Input::PromptFinished { played_ms: Millis(1_000) }),
         2 => Just(Input::CallerAcked),

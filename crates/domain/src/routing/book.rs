@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::expected::Pace;
 use super::selection::Want;
-use crate::facts::{OfferEnd, OfferFailure, Recorded, RoutingFact};
+use crate::facts::{DequeueReason, OfferEnd, OfferFailure, Recorded, RoutingFact};
 use crate::kernel::{Projection, StateHasher};
 use crate::vocabulary::{
     AgentId, Clause, CompanyId, ContactId, EventId, Millis, NodeId, OfferId, QueueId, QueuePlan, Timestamp,
@@ -246,12 +246,14 @@ impl Book {
         }
     }
 
-    fn leave(&mut self, contact_id: &ContactId, sequence: u64, at: Timestamp) {
+    fn leave(&mut self, contact_id: &ContactId, reason: DequeueReason, sequence: u64, at: Timestamp) {
         self.turned_away.remove(contact_id);
         if let Some(waiting) = self.waiting.remove(contact_id) {
             self.unrank(&waiting.rank(contact_id), &waiting.queue_id);
             let others = self.queues.get(&waiting.queue_id).map_or(0, BTreeSet::len);
-            self.paces.entry(waiting.queue_id.clone()).or_default().departed(at, others);
+            let (waited, answered) = (at.since(waiting.queued_at), reason == DequeueReason::Answered);
+            let pace = self.paces.entry(waiting.queue_id.clone()).or_default();
+            pace.departed(at, waited, answered, others);
             // An offer ends before its contact leaves; should a log say otherwise, nothing is left dangling.
             if let Some(offer) = waiting.offer.and_then(|offer_id| self.offers.remove(&offer_id)) {
                 self.offered.remove(&offer.agent_id);
@@ -332,11 +334,15 @@ impl Projection for Book {
                 required_skills,
                 node_id,
                 plan,
-                place: _,
+                place,
             } => {
                 self.forget(contact_id);
                 let rank = rank_of(plan, *priority, *enqueued_at, contact_id);
-                self.queues.entry(queue_id.clone()).or_default().insert(rank.clone());
+                let there = self.queues.entry(queue_id.clone()).or_default();
+                let behind = (there.len() + 1).saturating_sub(usize::try_from(*place).unwrap_or(usize::MAX));
+                let behind = u32::try_from(behind).unwrap_or(u32::MAX);
+                self.paces.entry(queue_id.clone()).or_default().came_before(behind);
+                there.insert(rank.clone());
                 self.ranked.insert(rank);
                 let waiting = Waiting {
                     company_id: company_id.clone(),
@@ -411,7 +417,9 @@ impl Projection for Book {
             // An answer ends an offer without a miss, as a withdrawal does.
             RoutingFact::OfferAccepted { offer_id, .. } => self.close(offer_id, OfferEnd::Withdrawn, at),
             RoutingFact::OfferEnded { offer_id, end, .. } => self.close(offer_id, *end, at),
-            RoutingFact::ContactDequeued { contact_id, .. } => self.leave(contact_id, sequence, at),
+            RoutingFact::ContactDequeued { contact_id, reason, .. } => {
+                self.leave(contact_id, *reason, sequence, at);
+            }
             RoutingFact::ContactTurnedAway { contact_id, queue_id, visit, node_id, .. } => {
                 self.forget(contact_id);
                 let (queue_id, visit, node_id) = (queue_id.clone(), *visit, node_id.clone());

@@ -106,17 +106,17 @@ fn what_comes_next_of_the_plan_is_said() {
     assert_eq!(bench.router.explain(&contact_id("c1")).unwrap().next_step, None);
 }
 
-/// Contacts leave every 10 s; who comes sixth waits about a minute.
+/// An agent takes one every 10 s; who comes sixth waits about a minute.
 #[test]
 fn the_expected_wait_follows_how_fast_the_queue_moves() {
-    let mut bench = Bench::new(1, vec![queue(QUEUE)]);
+    let mut bench = Bench::new(1, vec![queue(QUEUE), agent("anna", &[])]);
     for nth in 0..12 {
         bench.queues(&format!("c{nth:02}"), &[]);
     }
     assert_eq!(bench.router.explain(&contact_id("c11")).unwrap().expected, None);
     for nth in 0..6 {
         bench.wait(Millis::from_secs(10));
-        bench.tell_contacts(vec![abandoned(&format!("c{nth:02}"))]);
+        bench.tell_contacts(vec![connected(&format!("c{nth:02}"), "r0-9-9", "anna")]);
     }
     let it = bench.router.explain(&contact_id("c11")).unwrap();
     assert_eq!((it.place, it.expected.unwrap().p50_ms), (6, Millis::from_secs(60)));

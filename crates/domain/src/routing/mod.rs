@@ -8,6 +8,8 @@ mod agents;
 #[cfg(test)]
 mod bench;
 mod book;
+#[cfg(test)]
+mod complaints_tests;
 mod engine;
 mod expected;
 mod explain;

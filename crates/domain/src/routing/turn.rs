@@ -126,7 +126,8 @@ impl Router {
         fresh.agents.dedup();
         for contact_id in std::mem::take(&mut self.touched.contacts) {
             self.pools.seeks_no_more(&contact_id);
-            if self.timers.get(&Timer::Leaves(contact_id.clone())).is_none() {
+            let leaves = self.book.waiting(&contact_id).is_some_and(|it| it.leaves_for().is_some());
+            if leaves && self.timers.get(&Timer::Leaves(contact_id.clone())).is_none() {
                 self.tell_to_leave(&contact_id);
             }
             let waiting = self.book.waiting(&contact_id).filter(|it| self.seeks(&contact_id, it));
