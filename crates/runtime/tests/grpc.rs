@@ -97,3 +97,12 @@ async fn ten_thousand_small_messages_that_nobody_has_read_yet_close_no_connectio
     shutdown.begin();
     timeout(DRAIN_TIME_MAX * 3, server).await.expect("the server does not end").unwrap().unwrap();
 }
+
+#[test]
+fn an_exhaustion_without_a_reason_of_ours_is_nobody_s_decision() {
+    use grpc::{RejectionKind, status_of};
+    use trunkline_runtime::agent_state_client::undecided;
+
+    assert!(undecided(&tonic::Status::resource_exhausted("h2 protocol error")));
+    assert!(!undecided(&status_of(RejectionKind::ResourceExhausted, "TOO_MANY_WISHES", "at most 256")));
+}

@@ -74,9 +74,14 @@ impl Desk {
                 status_of(RejectionKind::ResourceExhausted, "OVERLOADED", message)
             }
         })?;
-        // The owner drops the question with its tenure.
+        // The owner drops the question with its tenure. What it was told before that, or has no time to answer, may be done.
         let answered = tokio::time::timeout(ANSWER_TIME_MAX, answer).await;
-        answered.map_err(|_| not_owned())?.map_err(|_| not_owned())
+        let late = |_| {
+            let message =
+                "the partition's owner did not answer in time; what was decided may take effect all the same";
+            status_of(RejectionKind::Unavailable, "NO_ANSWER", message)
+        };
+        answered.map_err(late)?.map_err(|_| not_owned())
     }
 }
 

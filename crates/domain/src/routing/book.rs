@@ -231,6 +231,7 @@ impl Book {
             .debug(&self.turned_away)
             .debug(&self.offers)
             .debug(&self.offered_last)
+            .debug(&self.paces)
             .debug(&self.left)
             .debug(&self.owners);
     }

@@ -4,14 +4,12 @@ use super::engine::{Cause, Router};
 use crate::facts::RoutingFact;
 use crate::kernel::Engine;
 use crate::routing::Input;
-use crate::vocabulary::{ContactId, Millis, QueueId, QueuePlan, Step, Timestamp};
+use crate::vocabulary::{Clause, ContactId, Millis, PRIORITIES, QueueId, QueuePlan, Step, Timestamp};
 
 /// The longest author and reason, in bytes.
 pub const AUTHOR_LEN_MAX: usize = 128;
 /// See [`AUTHOR_LEN_MAX`].
 pub const REASON_LEN_MAX: usize = 200;
-/// The smallest and the largest priority, as a queue's.
-const PRIORITIES: std::ops::RangeInclusive<i32> = -1000..=1000;
 
 /// Somebody decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +25,7 @@ pub struct Order {
 /// What is decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decided {
-    /// Everybody who waits in a queue is served as the queue is defined now.
+    /// Everybody who waits in a queue, and is not leaving it, is served as the queue is defined now.
     Replan(QueueId),
     /// A contact has this priority from now on; its steps and ageing go on from there.
     Reprioritise(ContactId, i32),
@@ -90,7 +88,11 @@ impl Router {
     fn replan(&self, queue_id: &QueueId, order: &Order) -> Result<Vec<RoutingFact>, OrderRefused> {
         let queue = self.directory.queue(queue_id, self.now);
         let queue = queue.ok_or_else(|| OrderRefused::UnknownQueue(queue_id.clone()))?;
-        let there = self.book.in_order().filter(|(_, waiting)| waiting.queue_id == *queue_id);
+        // Who is on its way to another queue stays on it: its node may have been told already.
+        let there = self
+            .book
+            .in_order()
+            .filter(|(_, waiting)| waiting.queue_id == *queue_id && waiting.leaves_for().is_none());
         let replanned = there.filter_map(|(contact_id, _)| {
             let came_with = (queue.required_skills.clone(), queue.priority);
             self.replanned(contact_id, came_with, queue.plan.clone(), order)
@@ -140,7 +142,7 @@ impl Router {
     fn replanned(
         &self,
         contact_id: &ContactId,
-        came_with: (Vec<crate::vocabulary::Clause>, i32),
+        came_with: (Vec<Clause>, i32),
         plan: QueuePlan,
         order: &Order,
     ) -> Option<RoutingFact> {

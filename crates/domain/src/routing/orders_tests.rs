@@ -83,6 +83,9 @@ fn a_contact_that_is_moved_goes_to_the_other_queue() {
         bench.told(),
         "replanned ctc_c1 after 7 s by ada: priority 0, needs \n→ send ctc_c1 to que_rest at one:1\n"
     );
+    // A queue that is planned anew calls nobody back who is on its way.
+    assert_eq!(bench.orders(Decided::Replan(que(QUEUE))), Ok(0));
+    assert_eq!(bench.router.book().waiting(&contact_id("c1")).unwrap().leaves_for(), Some(&que("rest")));
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub use ids::*;
 pub use log::{Cell, Epoch, InputPosition, LogName, Position};
 pub use money::{Currency, Exact, Money, MoneyError};
 pub use phone::{PhoneNumber, PhoneNumberError};
-pub use plan::{Ageing, IdleBasis, PlanState, QueuePlan, STEPS_MAX, Selection, SelectionStrategy, Step};
+pub use plan::{
+    Ageing, IdleBasis, PRIORITIES, PlanState, QueuePlan, STEPS_MAX, Selection, SelectionStrategy, Step,
+};
 pub use skills::{CONDITIONS_MAX, Clause, Condition, LEVEL_MAX, SkillError, SkillLevel, level_of};
 pub use time::{Millis, Timestamp};

@@ -5,6 +5,9 @@ use super::{Clause, Millis, QueueId};
 /// Steps of one plan, at most.
 pub const STEPS_MAX: usize = 20;
 
+/// The priorities that can be given; ageing may lead beyond.
+pub const PRIORITIES: std::ops::RangeInclusive<i32> = -1000..=1000;
+
 /// What is attached to a contact when it comes to a queue. The queue's definition may change afterwards; the contact keeps
 /// its plan until it is planned anew.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Check;
 use crate::facts::Queue;
-use crate::vocabulary::{Ageing, Clause, Millis, QueueId, STEPS_MAX, SkillId, SkillLevel};
+use crate::vocabulary::{Ageing, Clause, Millis, PRIORITIES, QueueId, STEPS_MAX, SkillId, SkillLevel};
 
 const DAY: Millis = Millis(86_400_000);
 const TIER_MAX: u32 = 100;
@@ -95,7 +95,7 @@ impl Check<'_> {
             if let Some(required) = &step.required_skills {
                 self.clauses_known(&format!("{path}.required_skills"), required);
             }
-            if step.priority.is_some_and(|priority| !(-1000..=1000).contains(&priority)) {
+            if step.priority.is_some_and(|priority| !PRIORITIES.contains(&priority)) {
                 self.problem(format!("{path}.priority"), "a priority is from -1000 to 1000");
             }
             if step.overflow_queue_id.is_some() && index + 1 < steps.len() {

@@ -6,7 +6,7 @@ use super::Check;
 use crate::directory::Problem;
 use crate::directory::calendar::{parse_date, time_zone};
 use crate::facts::{Calendar, NotReadyReason, Queue, WrapUpMode};
-use crate::vocabulary::{CalendarId, Cell, CompanyId, Millis};
+use crate::vocabulary::{CalendarId, Cell, CompanyId, Millis, PRIORITIES};
 
 const HOUR: Millis = Millis(3_600_000);
 const DAY: Millis = Millis(86_400_000);
@@ -115,7 +115,7 @@ impl Check<'_> {
             let (path, queue) = (&placed.path, &placed.wanted);
             self.name(path, &queue.name);
             self.clauses_known(&format!("{path}.required_skills"), &queue.required_skills);
-            if !(-1000..=1000).contains(&queue.priority) {
+            if !PRIORITIES.contains(&queue.priority) {
                 self.problem(format!("{path}.priority"), "a priority is from -1000 to 1000");
             }
             self.span(format!("{path}.offer_timeout"), queue.offer_timeout_ms, Millis(1000), Millis(300_000));
